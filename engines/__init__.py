@@ -1,0 +1,1 @@
+"""People and their poses from pictures: detectors, pose estimators and the backends that run them."""

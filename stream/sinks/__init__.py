@@ -1,0 +1,1 @@
+"""Where results go: windows, video files, pictures and records."""

@@ -1,0 +1,1 @@
+"""Identities from boxes: arrays in, arrays out; numpy and scipy only."""
