@@ -1,0 +1,34 @@
+"""Fixtures that every test may use: the real assets, and no thread left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real models, clips, pictures and ground truth; the test is skipped where it is absent."""
+    if not ASSETS.is_dir():
+        if os.environ.get("REQUIRE_ASSETS") == "1":
+            pytest.fail(f"REQUIRE_ASSETS=1 but {ASSETS} is no folder; set POSESTREAM_ASSETS")
+        pytest.skip(f"no assets at {ASSETS}; set POSESTREAM_ASSETS")
+    return ASSETS
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Fail a test that leaves a Python thread running."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
+    for thread in left:
+        thread.join(timeout=5)
+    left = [t.name for t in left if t.is_alive()]
+    assert not left, f"threads left running: {left}"
