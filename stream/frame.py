@@ -13,7 +13,7 @@ from engines.results import Image, check_array
 
 @dataclass(frozen=True, slots=True)
 class Color:
-    """How YUV values become colours: FFmpeg's numbers for matrix, range, primaries and transfer, as the source tagged them.
+    """How YUV values become colours, as the source tagged them, in FFmpeg's numbers.
 
     2 (matrix, primaries, transfer) and 0 (range) mean untagged.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,8 +52,113 @@ class Tracker(Protocol):
 
 
 class Smoother(Protocol):
-    """Steadies the key points (M, K, 2) of identities `ids` (M,) over time; scores (M, K) say which joints were seen."""
+    """Steadies the key points (M, K, 2) of identities `ids` (M,) over time; scores (M, K) say which to trust."""
 
     def smooth(
         self, ids: NDArray[np.int64], keypoints: NDArray[np.float32], scores: NDArray[np.float32], time_s: float
     ) -> NDArray[np.float32]: ...
+
+
+class Stopwatch(Protocol):
+    """Times what is done inside `with stage(name)`."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]: ...
+
+
+class Pipeline:
+    """Frames in, results out: detect, track, pose, smooth.
+
+    One detector and one estimator serve all sources; a tracker and a smoother belong to one source each and are made by
+    `new_tracker` and `new_smoother` (None: no smoothing) when its first frame comes. Detection runs on every
+    `detect_every`-th step of a source, between them people stand where the tracker lets them coast. Of more than
+    `max_people` those followed longest are kept. `confidence` is the lowest score of a person on a still picture; on
+    moving ones the tracker decides.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        estimator: Estimator,
+        new_tracker: Callable[[], Tracker],
+        new_smoother: Callable[[], Smoother | None],
+        meter: Stopwatch,
+        *,
+        detect_every: int = 1,
+        max_people: int | None = None,
+        confidence: float = 0.4,
+    ) -> None:
+        if detect_every < 1:
+            raise ValueError(f"detect_every must be 1 or more, got {detect_every}")
+        self._detector = detector
+        self._estimator = estimator
+        self._new_tracker = new_tracker
+        self._new_smoother = new_smoother
+        self._meter = meter
+        self._detect_every = detect_every
+        self._max_people = max_people
+        self._confidence = confidence
+        self._sources: dict[str, _SourceState] = {}
+
+    def step(self, frames: Sequence[Frame]) -> list[Result]:
+        """One result per frame; at most one moving frame per source, as its poses guide the next."""
+        with self._meter.stage("detect"):
+            detections = self._detect(frames)
+        with self._meter.stage("track"):
+            tracks = [self._follow(frame, found) for frame, found in zip(frames, detections, strict=True)]
+        with self._meter.stage("pose"):
+            poses = self._estimator.estimate([frame.image for frame in frames], [t.boxes for t in tracks])
+        with self._meter.stage("smooth"):
+            return [self._settle(*row) for row in zip(frames, tracks, poses, strict=True)]
+
+    def _detect(self, frames: Sequence[Frame]) -> list[Detections | None]:
+        """The detections of each frame, None for those between two detections."""
+        due = [frame.still or self._state(frame).steps % self._detect_every == 0 for frame in frames]
+        images = [frame.image for frame, is_due in zip(frames, due, strict=True) if is_due]
+        found = iter(self._detector.detect(images) if images else [])
+        return [next(found) if is_due else None for is_due in due]
+
+    def _follow(self, frame: Frame, found: Detections | None) -> Tracks:
+        if frame.still:
+            return self._unfollowed(found or Detections.none())
+        state = self._state(frame)
+        state.steps += 1
+        if found is None:
+            tracks = state.tracker.coast(frame.time)
+        else:
+            tracks = state.tracker.update(found.boxes, found.scores, frame.time)
+        if self._max_people is None or len(tracks.ids) <= self._max_people:
+            return tracks
+        oldest = np.argsort(tracks.ids)[: self._max_people]
+        return Tracks(tracks.ids[oldest], tracks.boxes[oldest], tracks.scores[oldest])
+
+    def _unfollowed(self, found: Detections) -> Tracks:
+        """The people of a still picture: no identities, best first."""
+        count = int((found.scores >= self._confidence).sum())
+        count = count if self._max_people is None else min(count, self._max_people)
+        return Tracks(np.zeros(count, np.int64), found.boxes[:count], found.scores[:count])
+
+    def _settle(self, frame: Frame, tracks: Tracks, poses: Poses) -> Result:
+        """Hand the poses back to the tracker, as they were estimated, and smooth them."""
+        if frame.still:
+            return Result(frame, tracks, poses)
+        state = self._state(frame)
+        state.tracker.observe(tracks.ids, poses.keypoints, poses.scores)
+        if state.smoother is not None:
+            keypoints = state.smoother.smooth(tracks.ids, poses.keypoints, poses.scores, frame.time)
+            poses = Poses(keypoints, poses.scores, poses.skeleton)
+        return Result(frame, tracks, poses)
+
+    def _state(self, frame: Frame) -> _SourceState:
+        state = self._sources.get(frame.source_id)
+        if state is None:
+            state = self._sources[frame.source_id] = _SourceState(self._new_tracker(), self._new_smoother())
+        return state
+
+
+@dataclass(slots=True)
+class _SourceState:
+    """What one source remembers from frame to frame."""
+
+    tracker: Tracker
+    smoother: Smoother | None
+    steps: int = 0

@@ -1,0 +1,51 @@
+"""An output under a passing name until it is whole: NAME.part.EXT, then NAME.EXT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream.source import StreamError
+
+# Endings that count as one, so that a half-written file keeps the whole of it.
+_DOUBLE_ENDINGS = (".coco.json", ".mot.txt")
+
+
+def part_path(path: Path) -> Path:
+    """Where `path` is written until it is whole: clip.mp4 -> clip.part.mp4, out.coco.json -> out.part.coco.json."""
+    ending = next((e for e in _DOUBLE_ENDINGS if path.name.lower().endswith(e)), path.suffix)
+    stem = path.name[: len(path.name) - len(ending)]
+    return path.with_name(f"{stem}.part{path.name[len(stem) :]}")
+
+
+class PartFile:
+    """The name of an output while it is written, and its final name once it is whole.
+
+    Raises FileExistsError where `path` exists and `overwrite` is not set, StreamError where nothing can be written
+    there. A part left by an earlier run is replaced. The caller opens `part` and closes it before `finish`.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if path.is_dir():
+            raise FileExistsError(f"{path}: is a folder; name a file")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path}: exists already; name another output or give --overwrite")
+        self.path = path
+        self.part = part_path(path)
+        try:
+            self.part.parent.mkdir(parents=True, exist_ok=True)
+            self.part.open("wb").close()
+        except OSError as error:
+            raise StreamError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+
+    def finish(self) -> None:
+        """Give the output its final name, in one step."""
+        try:
+            self.part.replace(self.path)
+        except OSError as error:
+            raise StreamError(
+                f"{self.path}: cannot be given its name ({error.strerror}); the output is {self.part}"
+            ) from error
+
+    def discard(self) -> None:
+        """Remove a part into which nothing was written."""
+        self.part.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""Frames in, results out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import FakeDetector, FakeEstimator, FakeSmoother, FakeTracker, make_frame
+
+from stream.meter import Meter
+from stream.pipeline import Pipeline
+
+
+class Stages:
+    """A pipeline of fakes and the trackers it made."""
+
+    def __init__(self, people: int = 1, smooth: bool = False, **options: Any) -> None:
+        self.detector = FakeDetector(people=people)
+        self.estimator = FakeEstimator()
+        self.trackers: list[FakeTracker] = []
+        self.meter = Meter()
+        smoother = FakeSmoother() if smooth else None
+        self.pipeline = Pipeline(
+            self.detector, self.estimator, self._new_tracker, lambda: smoother, self.meter, **options
+        )
+
+    def _new_tracker(self) -> FakeTracker:
+        self.trackers.append(FakeTracker())
+        return self.trackers[-1]
+
+
+def test_a_frame_becomes_a_result_with_rows_that_belong_together() -> None:
+    frame = make_frame()
+    (result,) = Stages(people=2).pipeline.step([frame])
+    assert result.frame is frame
+    assert result.tracks.ids.tolist() == [1, 2]
+    assert result.poses.keypoints[:, 0, 0].tolist() == [12, 42]
+    assert result.poses.keypoints.shape == (2, 2, 2)
+
+
+def test_no_frames_give_no_results() -> None:
+    stages = Stages()
+    assert stages.pipeline.step([]) == []
+    assert stages.detector.calls == []
+
+
+def test_people_of_all_sources_are_estimated_in_one_call_and_each_source_has_its_tracker() -> None:
+    stages = Stages(people=2)
+    stages.pipeline.step([make_frame(source_id="a"), make_frame(source_id="b")])
+    stages.pipeline.step([make_frame(1, source_id="b")])
+    assert stages.detector.calls == [2, 1]
+    assert stages.estimator.calls == [[2, 2], [2]]
+    assert [tracker.calls for tracker in stages.trackers] == [["update 0.00"], ["update 0.00", "update 0.04"]]
+
+
+def test_detection_every_third_step_whatever_the_frame_index() -> None:
+    stages = Stages(detect_every=3)
+    for index in (0, 2, 5, 7, 11, 12, 30):
+        stages.pipeline.step([make_frame(index)])
+    assert len(stages.detector.calls) == 3
+    assert [call.split()[0] for call in stages.trackers[0].calls] == ["update", "coast", "coast"] * 2 + ["update"]
+
+
+def test_the_tracker_sees_the_poses_as_estimated_and_the_result_has_them_smoothed() -> None:
+    stages = Stages(smooth=True)
+    (result,) = stages.pipeline.step([make_frame()])
+    assert stages.trackers[0].observed[0][0].tolist() == [[12, 4], [12, 40]]
+    assert result.poses.keypoints[0].tolist() == [[13, 4], [13, 40]]
+
+
+def test_still_pictures_pass_tracker_and_smoother_by() -> None:
+    stages = Stages(people=2, smooth=True)
+    (result,) = stages.pipeline.step([make_frame(still=True)])
+    assert stages.trackers == []
+    assert result.tracks.ids.tolist() == [0, 0]
+    assert result.poses.keypoints[0].tolist() == [[12, 4], [12, 40]]
+
+
+def test_people_of_a_still_under_the_confidence_are_left_out() -> None:
+    stages = Stages(people=2, confidence=0.95)
+    (result,) = stages.pipeline.step([make_frame(still=True)])
+    assert result.tracks.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_no_more_than_max_people(still: bool) -> None:
+    (result,) = Stages(people=5, max_people=2).pipeline.step([make_frame(still=still)])
+    assert len(result.tracks.ids) == 2
+    assert result.tracks.boxes[:, 0].tolist() == [4, 34]
+
+
+def test_of_too_many_those_followed_longest_stay() -> None:
+    class Newest(FakeTracker):
+        """Lists the newest first."""
+
+        def update(self, boxes: np.ndarray, scores: np.ndarray, time_s: float) -> Any:
+            tracks = super().update(boxes, scores, time_s)
+            return replace(tracks, ids=tracks.ids[::-1].copy())
+
+    pipeline = Pipeline(FakeDetector(people=3), FakeEstimator(), Newest, lambda: None, Meter(), max_people=1)
+    (result,) = pipeline.step([make_frame()])
+    assert result.tracks.ids.tolist() == [1]
+    assert result.tracks.boxes[0, 0] == 64
+
+
+def test_nobody_is_an_empty_result() -> None:
+    (result,) = Stages(people=0).pipeline.step([make_frame()])
+    assert result.tracks.boxes.shape == (0, 4)
+    assert result.poses.keypoints.shape == (0, 2, 2)
+
+
+def test_every_stage_is_timed() -> None:
+    stages = Stages()
+    stages.pipeline.step([make_frame()])
+    assert [stage.name for stage in stages.meter.stages()] == ["detect", "track", "pose", "smooth"]
+
+
+def test_detect_every_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="detect_every must be 1 or more, got 0"):
+        Stages(detect_every=0)
