@@ -14,7 +14,7 @@ JOIN_TIMEOUT_S = 10.0
 
 
 class Capture:
-    """Reads a source on a thread of its own while the context is open; closes the source at its end."""
+    """Owns a source and reads it, from `start` on, on a thread of its own; leaving the context ends both."""
 
     def __init__(self, source: Source, buffer: FrameBuffer[Frame], slot: str) -> None:
         self._source = source
@@ -24,14 +24,18 @@ class Capture:
         self._thread = threading.Thread(target=self._read, name=f"capture {slot}", daemon=True)
 
     def __enter__(self) -> Capture:
-        self._thread.start()
         return self
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._buffer.abandon()
-        self._thread.join(JOIN_TIMEOUT_S)
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_TIMEOUT_S)
         if self._thread.is_alive():
             if error is None:
                 raise StreamError(

@@ -24,6 +24,7 @@ class Histogram:
     def __init__(self) -> None:
         self.count = 0
         self.total_s = 0.0
+        self.latest_s = 0.0
         self._bins = np.zeros(BINS, np.int64)
 
     def add(self, duration_s: float) -> None:
@@ -32,6 +33,7 @@ class Histogram:
         self._bins[min(position, BINS - 1)] += 1
         self.count += 1
         self.total_s += duration_s
+        self.latest_s = duration_s
 
     def percentile_s(self, percent: float) -> float:
         """The duration that `percent` of 100 do not exceed, to 1 %; 0 where none was counted."""

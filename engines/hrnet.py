@@ -1,0 +1,166 @@
+"""People's boxes to their poses: HRNet and every top-down network with the same contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.backends.base import Backend, EngineError
+from engines.cards import ModelCard
+from engines.crop import PADDING, Crops
+from engines.heatmap import DARK_KERNEL, Decode, cells_to_crop, decode_heatmaps, flip_back
+from engines.normalize import to_batch
+from engines.results import Image, Poses, Skeleton, check_array
+from engines.simcc import BINS_PER_PIXEL, decode_simcc, flip_back_simcc
+from engines.skeletons import skeleton
+
+Floats = NDArray[np.float32]
+Shape = tuple[int | None, ...]
+
+MAX_BATCH: Final = 32
+"""People in one call of the backend: the largest batch that engines are built for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoseOptions:
+    """How poses are estimated.
+
+    `decode` reads a heat map: `argmax`, `quarter` (the reference's) or `dark`; SimCC vectors have one decoding only.
+    `flip_test` averages each crop with its mirror, at twice the cost. `max_batch` is the most crops in one call of the
+    backend. A crop is `padding` times as large as the person's box. `dark_kernel`, odd, is DARK's blur in cells: 11, or
+    17 for heat maps of a 384 by 288 input.
+    """
+
+    decode: Decode = "quarter"
+    flip_test: bool = False
+    max_batch: int = MAX_BATCH
+    padding: float = PADDING
+    dark_kernel: int = DARK_KERNEL
+
+    def __post_init__(self) -> None:
+        if self.decode not in get_args(Decode):
+            raise ValueError(f"decode must be one of {', '.join(get_args(Decode))}, got {self.decode!r}")
+        if self.max_batch < 1:
+            raise ValueError(f"max_batch must be 1 or more, got {self.max_batch}")
+        if not 0 < self.padding < float("inf"):
+            raise ValueError(f"padding must be above 0, got {self.padding}")
+        if self.dark_kernel < 1 or self.dark_kernel % 2 == 0:
+            raise ValueError(f"dark_kernel must be odd, got {self.dark_kernel}")
+
+
+class PoseEstimator:
+    """Estimates the poses of all people of all images of a step, in as few calls of the backend as `max_batch` allows.
+
+    It does not own the backend. Raises EngineError where the model's outputs do not fit its card: on construction as
+    far as the backend knows their shapes, else on the first call.
+    """
+
+    def __init__(self, backend: Backend, card: ModelCard, options: PoseOptions | None = None) -> None:
+        if card.task != "pose" or card.skeleton is None:
+            raise EngineError(f"{card.name}: its task is {card.task}, wanted pose; choose another model for --pose")
+        self._backend = backend
+        self._card = card
+        self._options = options or PoseOptions()
+        self._skeleton = skeleton(card.skeleton)
+        self._check_outputs([output.shape for output in backend.outputs])
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints that the poses have."""
+        return self._skeleton
+
+    def estimate(self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]) -> list[Poses]:
+        """The poses of the people in `boxes[i]` (M_i, 4) xyxy float32 in pixels of `images[i]`, one Poses an image.
+
+        Key points are in pixels of the image and may lie outside it. Where nobody is, the backend is not called.
+        """
+        if len(images) != len(boxes):
+            raise ValueError(f"boxes must be given for each image, got {len(boxes)} for {len(images)} images")
+        for own in boxes:
+            check_array("boxes", own, (None, 4), np.float32)
+        if not images:
+            return []
+        owners = [image for image, own in zip(images, boxes, strict=True) for _ in own]
+        crops = Crops.around(np.concatenate(boxes), self._card.input.size, self._options.padding)
+        points, scores = self._estimate_crops(owners, crops)
+        points = crops.points_to_frame(points)
+        ends = np.cumsum([len(own) for own in boxes])[:-1]
+        return [
+            Poses(own_points, own_scores, self._skeleton)
+            for own_points, own_scores in zip(np.split(points, ends), np.split(scores, ends), strict=True)
+        ]
+
+    def _estimate_crops(self, owners: Sequence[Image], crops: Crops) -> tuple[Floats, Floats]:
+        """Points (M, K, 2) in pixels of the crops, and scores (M, K); person i is in picture `owners[i]`."""
+        joints = len(self._skeleton.names)
+        points = np.empty((len(owners), joints, 2), np.float32)
+        scores = np.empty((len(owners), joints), np.float32)
+        for start in range(0, len(owners), self._options.max_batch):
+            people = range(start, min(start + self._options.max_batch, len(owners)))
+            part = slice(people.start, people.stop)
+            points[part], scores[part] = self._decode(self._infer(self._batch(owners, crops, people)))
+        return points, scores
+
+    def _batch(self, owners: Sequence[Image], crops: Crops, people: range) -> Floats:
+        """The network's input (N, 3, height, width) for some of the people."""
+        pictures = np.empty((len(people), *crops.size, 3), np.uint8)
+        for picture, person in zip(pictures, people, strict=True):
+            crops.cut(person, owners[person], picture)
+        spec = self._card.input
+        return to_batch(list(pictures), spec.color == "rgb", spec.scale, spec.mean, spec.std)
+
+    def _infer(self, batch: Floats) -> tuple[Floats, ...]:
+        """The checked outputs for a batch, averaged with those of its mirror where the flip test is on."""
+        outputs = self._checked_outputs(batch)
+        if not self._options.flip_test:
+            return outputs
+        mirrored = self._checked_outputs(np.ascontiguousarray(batch[..., ::-1]))
+        pairs = self._skeleton.pairs
+        if self._card.family == "simcc":
+            back: tuple[Floats, ...] = flip_back_simcc(mirrored[0], mirrored[1], pairs)
+        else:
+            back = (flip_back(mirrored[0], pairs),)
+        return tuple((one + other) / np.float32(2) for one, other in zip(outputs, back, strict=True))
+
+    def _decode(self, outputs: tuple[Floats, ...]) -> tuple[Floats, Floats]:
+        """Points (N, K, 2) in pixels of the crop, and scores (N, K)."""
+        if self._card.family == "simcc":
+            return decode_simcc(outputs[0], outputs[1])
+        points, scores = decode_heatmaps(outputs[0], self._options.decode, self._options.dark_kernel)
+        height, width = outputs[0].shape[2:]
+        return cells_to_crop(points, (height, width), self._card.input.size), scores
+
+    def _checked_outputs(self, batch: Floats) -> tuple[Floats, ...]:
+        outputs = self._backend.infer(batch)
+        self._check_outputs([output.shape for output in outputs], len(batch))
+        return outputs
+
+    def _check_outputs(self, got: Sequence[Shape], count: int | None = None) -> None:
+        """Raise EngineError unless the shapes of the outputs are those of the card; None stands for any size."""
+        joints = len(self._skeleton.names)
+        height, width = self._card.input.size
+        wanted: list[Shape] = [(count, joints, None, None)]
+        if self._card.family == "simcc":
+            wanted = [(count, joints, BINS_PER_PIXEL * width), (count, joints, BINS_PER_PIXEL * height)]
+        if len(got) != len(wanted) or not all(map(_fits, got, wanted)):
+            raise EngineError(
+                f"{self._card.name}: outputs are {_say(got)}, wanted {_say(wanted)} for {self._card.family} of "
+                f"{self._skeleton.name} ({joints} joints); correct family, size or skeleton on its card"
+            )
+
+
+def _fits(got: Shape, wanted: Shape) -> bool:
+    """Whether two shapes agree wherever both are known."""
+    return len(got) == len(wanted) and all(a is None or b is None or a == b for a, b in zip(got, wanted, strict=True))
+
+
+def _say(shapes: Sequence[Shape]) -> str:
+    """Shapes in words, as `[N, 17, 384] [N, 17, 512]`; N is a free size."""
+    return (
+        " ".join("[" + ", ".join("N" if size is None else str(size) for size in shape) + "]" for shape in shapes)
+        or "none"
+    )

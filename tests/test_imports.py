@@ -1,0 +1,83 @@
+"""The arrows of the design, read from the import statements."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("stream", "engines", "tracker")
+FILES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
+HEAVY = {"openvino", "onnxruntime", "torch", "torchvision", "tensorrt", "tensorrt_rtx"}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return found | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def imported_ours(module: str) -> set[str]:
+    (path,) = [path for path in FILES if module_of(path) == module]
+    return {name for name in imports_of(path) if name.split(".")[0] in OURS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_engines_and_tracker_know_nothing_of_ours_outside_themselves(path: Path) -> None:
+    package = module_of(path).split(".")[0]
+    outside = {n for n in imports_of(path) if n.split(".")[0] in OURS and n.split(".")[0] != package}
+    assert package == "stream" or not outside
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if module_of(p).startswith("tracker")], ids=module_of)
+def test_the_tracker_needs_numpy_and_scipy_only(path: Path) -> None:
+    others = {name.split(".")[0] for name in imports_of(path)} - {"tracker", "numpy", "scipy"} - sys.stdlib_module_names
+    assert others == set()
+
+
+def test_the_pipeline_knows_result_types_only() -> None:
+    assert imported_ours("stream.pipeline") == {"engines.results", "stream.frame", "tracker.results"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_only_build_and_the_commands_name_concrete_engines_and_trackers(path: Path) -> None:
+    module = module_of(path)
+    if module.startswith("stream") and module not in ("stream.build", "stream.config", "stream.bench"):
+        concrete = {"engines.yolo", "engines.hrnet", "engines.catalog", "engines.opening", "tracker.tracker"}
+        allowed = {"engines.catalog"} if module.startswith("stream.cli") else set()
+        assert not (imports_of(path) & concrete) - allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_nothing_but_the_commands_imports_the_commands_or_the_assembly(path: Path) -> None:
+    module = module_of(path)
+    if not module.startswith("stream.cli"):
+        assert not any(name.startswith("stream.cli") for name in imports_of(path))
+        assert module == "stream.bench" or "stream.build" not in imports_of(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_inference_libraries_are_imported_lazily_and_by_their_backend_only(path: Path) -> None:
+    named = {name.split(".")[0] for name in imports_of(path)} & HEAVY
+    at_import = {name.split(".")[0] for name in imports_of(path, top_level_only=True)} & HEAVY
+    assert at_import == set()
+    assert not named or module_of(path).startswith("engines.backends") or module_of(path) == "stream.cli.doctor"
+
+
+def test_the_top_level_is_the_users() -> None:
+    wanted = {"stream", "engines", "tracker", "tests", "configs"}
+    folders = {
+        p.name
+        for p in ROOT.iterdir()
+        if p.is_dir() and not p.name.startswith(".") and (p.name not in ("build", "__pycache__"))
+    }
+    assert {name for name in folders if not name.endswith(".egg-info") and not name.startswith("out")} == wanted
