@@ -1,7 +1,7 @@
 """Model cards: what a model eats and gives, who made it, and how good it is.
 
-A card is `NAME.yaml` beside `NAME.onnx`; the catalogue is a list of the same. What a family fixes (colours, mean, letterbox)
-may be left out of a card: `family_defaults` has it.
+A card is `NAME.yaml` beside `NAME.onnx`; the catalogue is a list of the same. What a family fixes (colours, mean,
+letterbox) may be left out of a card: `family_defaults` has it.
 """
 
 from __future__ import annotations
@@ -153,6 +153,9 @@ class CardFlags:
         return (self.imgsz, self.imgsz) if isinstance(self.imgsz, int) else self.imgsz
 
 
+NO_FLAGS = CardFlags()
+
+
 _YOLOX_INPUT = {"color": "bgr", "scale": 1.0, "mean": NO_MEAN, "std": NO_STD}
 _YOLO_INPUT = {"color": "rgb", "scale": 1 / 255, "mean": NO_MEAN, "std": NO_STD}
 _OPENMMLAB_RGB = {"color": "rgb", "scale": 1.0, "mean": OPENMMLAB_MEAN, "std": OPENMMLAB_STD}
@@ -175,9 +178,19 @@ _DEFAULTS: dict[Family, dict[str, Any]] = {
 
 
 def family_defaults(family: Family) -> dict[str, Any]:
-    """What a family fixes, as the keys of a card: task, letterbox and pad where unusual, and `input` without its size."""
+    """What a family fixes, as the keys of a card: task, unusual letterbox and pad, and `input` without its size."""
     fixed = _DEFAULTS[family]
     return {**fixed, "input": dict(fixed["input"])}
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, in which only true and false are truth values."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if not (tag.endswith(":bool") and first not in "tTfF")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def make_card(where: str, data: object) -> ModelCard:
@@ -188,8 +201,9 @@ def make_card(where: str, data: object) -> ModelCard:
     if not isinstance(data, Mapping):
         raise EngineError(f"{where}: a card is a mapping of keys, got {type(data).__name__}")
     family = data.get("family")
-    if family not in _DEFAULTS:
-        raise EngineError(f"{where}: family must be one of {', '.join(_DEFAULTS)}, got {family!r}")
+    if not isinstance(family, str) or family not in _DEFAULTS:
+        got = f"got {family!r}" if "family" in data else "the key is missing"
+        raise EngineError(f"{where}: family must be one of {', '.join(_DEFAULTS)}; {got}")
     fixed = family_defaults(family)
     own_input = data.get("input")
     whole = {**fixed, **data}
@@ -204,10 +218,15 @@ def make_card(where: str, data: object) -> ModelCard:
 def read_card(path: Path) -> ModelCard:
     """The card in a YAML file; EngineError names the file and the key that is wrong, missing or unknown."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise EngineError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
     return make_card(str(path), data)
+
+
+def load_yaml(text: str) -> Any:
+    """What a YAML text says; `on` is a word, as in YAML 1.2, for it is a key of `accuracy`."""
+    return yaml.load(text, _Loader)
 
 
 def card_yaml(card: ModelCard) -> str:

@@ -1,0 +1,157 @@
+"""Where models are: a path, the folders of POSESTREAM_MODELS, the user's cache, or yet to be fetched."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines.backends.base import EngineError
+from engines.cards import ModelCard, Task, load_yaml, make_card, read_card
+
+ENVIRONMENT = "POSESTREAM_MODELS"
+"""The environment variable that names folders of models, separated as PATH is."""
+PUBLISHED = Path(__file__).with_name("catalog.yaml")
+DEFAULTS: dict[Task, str] = {"detect": "yolox-nano", "pose": "rtmpose-s"}
+"""What is taken, where it is there, when nothing is named."""
+FETCH = "python run.py models fetch"
+
+
+class MissingModelError(EngineError):
+    """A model is not on this machine; the message says how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model by name: `path` is None until it is fetched, `card` None where nobody wrote one (it is guessed then)."""
+
+    name: str
+    path: Path | None
+    card: ModelCard | None
+
+    @property
+    def task(self) -> Task | None:
+        """What it does, as far as a card says so."""
+        return self.card.task if self.card is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that is on this machine."""
+
+    path: Path
+    card: ModelCard | None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All models known by name, those on this machine first, in the order of look-up.
+
+    `cache` is the folder that downloads go to; `faults` says of each card, or folder, that could not be read why.
+    """
+
+    models: tuple[Model, ...]
+    cache: Path
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def load(environ: Mapping[str, str] = os.environ) -> Catalog:
+        """Look through the folders of POSESTREAM_MODELS, then the user's cache, then the published models."""
+        folders = [Path(part).expanduser() for part in environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
+        cache = cache_folder(environ)
+        return load_catalog(folders, cache)
+
+    def find(self, name: str) -> Model:
+        """The model called `name`; EngineError with the nearest names where there is none, or the fault of its card."""
+        if name in self.faults:
+            raise EngineError(self.faults[name])
+        for model in self.models:
+            if model.name == name:
+                return model
+        names = [model.name for model in self.models]
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "run.py models lists them; a path ends in .onnx"
+        raise EngineError(f"{name}: no such model; {hint}")
+
+    def resolve(self, name_or_path: str | None, task: Task) -> FoundModel:
+        """The file to open for `--detector` or `--pose`; None takes the first that is there (`default`).
+
+        A file that exists and everything ending in .onnx is a path, and a `NAME.yaml` beside it is its card; the rest
+        is a name. Raises FileNotFoundError for a path without a file, MissingModelError for one yet to be fetched, and
+        EngineError for an unknown name, for a file that is no .onnx, and for a model of the other task.
+        """
+        if name_or_path is None:
+            return self.default(task)
+        path = Path(name_or_path).expanduser()
+        model = _model_of_file(path) if path.suffix == ".onnx" or path.is_file() else self.find(name_or_path)
+        if model.task not in (None, task):
+            raise EngineError(f"{name_or_path}: is a model to {model.task} with; wanted one to {task}")
+        if model.path is None:
+            raise MissingModelError(f"{model.name}: not on this machine; fetch it with: {FETCH} {model.name}")
+        return FoundModel(model.path, model.card)
+
+    def default(self, task: Task) -> FoundModel:
+        """The model for a task that nobody named: the one of DEFAULTS, else the first that is on this machine."""
+        there = [model for model in self.models if model.path is not None and model.task == task]
+        there.sort(key=lambda model: model.name != DEFAULTS[task])
+        if not there or there[0].path is None:
+            raise MissingModelError(
+                f"no model to {task} with is named, and none is on this machine; fetch the defaults with:"
+                f" {FETCH} {' '.join(DEFAULTS.values())}"
+            )
+        return FoundModel(there[0].path, there[0].card)
+
+
+def load_catalog(folders: Sequence[Path], cache: Path) -> Catalog:
+    """The catalogue of these folders, the cache and the published models; of two models of one name the first counts.
+
+    A file without a card gets that of the same name from a later place, so that a file copied by hand is known.
+    """
+    paths: dict[str, Path] = {}
+    cards: dict[str, ModelCard] = {}
+    faults = {str(folder): f"{ENVIRONMENT}: {folder} is no folder" for folder in folders if not folder.is_dir()}
+    for folder in [*folders, cache]:
+        own: dict[str, str] = {}  # file stem -> name
+        for file in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+            try:
+                card = read_card(file)
+            except (EngineError, OSError) as error:
+                faults.setdefault(file.stem, str(error))
+                continue
+            own[file.stem] = card.name
+            cards.setdefault(card.name, card)
+        for file in sorted(folder.glob("*.onnx")) if folder.is_dir() else []:
+            paths.setdefault(own.get(file.stem, file.stem), file)
+    for card in published():
+        cards.setdefault(card.name, card)
+    names = dict.fromkeys([*paths, *cards])
+    return Catalog(tuple(Model(name, paths.get(name), cards.get(name)) for name in names), cache, faults)
+
+
+def published() -> tuple[ModelCard, ...]:
+    """The cards of the published models."""
+    entries = load_yaml(PUBLISHED.read_text(encoding="utf-8"))
+    return tuple(make_card(f"{PUBLISHED.name}, entry {i}", entry) for i, entry in enumerate(entries))
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Where this user's fetched models go, by the custom of the platform; it need not exist."""
+    if platform == "win32":
+        base = Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "posestream"
+
+
+def _model_of_file(path: Path) -> Model:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix != ".onnx":
+        raise EngineError(f"{path}: models are .onnx files; export it first")
+    card = path.with_suffix(".yaml")
+    return Model(path.stem, path, read_card(card) if card.is_file() else None)

@@ -1,0 +1,66 @@
+"""From a model's name or path to a model that runs: found, its card read or guessed, its backend opened."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.backends.base import Backend, open_backend
+from engines.backends.onnx_file import describe
+from engines.cards import NO_FLAGS, CardFlags, ModelCard, Task
+from engines.catalog import Catalog
+from engines.guess import apply_flags, check_joints, choose_size, guess_card
+from engines.wording import card_words
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model that runs; whoever opened it closes `backend`. `note` says in a line what it is."""
+
+    backend: Backend
+    card: ModelCard
+    path: Path
+    note: str
+
+
+def open_model(
+    name_or_path: str | None,
+    task: Task,
+    flags: CardFlags = NO_FLAGS,
+    *,
+    catalog: Catalog | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+) -> OpenModel:
+    """Find, open and know the model of `--detector` (task detect) or `--pose` (task pose); None takes the default.
+
+    What `flags` say wins over the card, and the card over the guess. Raises FileNotFoundError for a path without a
+    file, MissingModelError for a model yet to be fetched, and EngineError for all that does not fit, in one line.
+    """
+    found = (catalog or Catalog.load()).resolve(name_or_path, task)
+    inputs, _ = describe(found.path)
+    card_size = found.card.input.size if found.card is not None else None
+    size = choose_size(found.path, task, inputs, flags.size or card_size)
+    free = None in inputs[0].shape[2:]
+    with ExitStack() as stack:
+        opened = open_backend(
+            found.path,
+            input_size=size if free else None,
+            backend=backend,
+            device=device,
+            precision=precision,
+            threads=threads,
+        )
+        stack.enter_context(closing(opened))
+        if found.card is None:
+            guess = guess_card(found.path, task, opened.outputs, opened.infer, size, flags)
+            card, note = guess.card, guess.text
+        else:
+            card = apply_flags(found.card, flags, size)
+            check_joints(found.path, card, opened.outputs)
+            note = f"{card.name}: {card_words(card)}"
+        stack.pop_all()
+    return OpenModel(opened, card, found.path, note)
