@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Protocol
 
 from stream.frame import Color, Frame
+
+TEST_DEVICE = "lavfi:"
+"""What follows is a graph of FFmpeg's filters that acts as a camera: `lavfi:testsrc2=size=320x240:rate=30,realtime`."""
+
+_CAMERA_MODE = re.compile(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?))?")
+_SECRET = re.compile(
+    r"(?i)([?&;/](?:user(?:name)?|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key|sig(?:nature)?)=)[^?&;/#\s]*"
+)
 
 
 class StreamError(Exception):
@@ -20,8 +30,9 @@ class SourceInfo:
 
     `source_id` names it in records and publish paths; `url` is the address without credentials. `size` is
     (height, width) of the upright picture. `rate` is frames a second, `frame_count` the expected number of frames;
-    both None where unknown. `start_pts`, in `time_base`, was taken off every frame's pts and is put back by a sink that keeps
-    the source's time. `sound_url` is where a sink reads the sound that belongs to the pictures, None where there is none.
+    both None where unknown. `start_pts`, in `time_base`, was taken off every frame's pts and is put back by a sink that
+    keeps the source's time. `sound_url` is where a sink reads the sound that belongs to the pictures, credentials and
+    all; None where there is none.
     """
 
     source_id: str
@@ -54,3 +65,93 @@ class Source(Protocol):
     def frames(self) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a source is read.
+
+    Frames from `start_s` on and before `end_s` are read, in seconds of the source's time. `camera` is what is asked of
+    a camera, `WIDTHxHEIGHT` or `WIDTHxHEIGHT@RATE`; `pixel_format` its format (mjpeg, yuyv422, ...), which the camera
+    chooses where it is None. `mirror` swaps left and right. `threads` decode, 0 means one per core. A network or device
+    that is silent for longer than the time-outs has failed.
+    """
+
+    start_s: float | None = None
+    end_s: float | None = None
+    camera: str | None = None
+    pixel_format: str | None = None
+    mirror: bool = False
+    threads: int = 0
+    open_timeout_s: float = 10.0
+    read_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        start_s = 0.0 if self.start_s is None else self.start_s
+        if start_s < 0 or (self.end_s is not None and self.end_s <= start_s):
+            raise ValueError(f"start_s must be 0 or more and end_s after it, got {self.start_s} and {self.end_s}")
+        if self.camera is not None:
+            parse_camera(self.camera)
+        if self.threads < 0:
+            raise ValueError(f"threads must be 0 (one per core) or more, got {self.threads}")
+        if self.open_timeout_s <= 0 or self.read_timeout_s <= 0:
+            raise ValueError(f"time-outs must be above 0, got {self.open_timeout_s} and {self.read_timeout_s}")
+
+
+def parse_camera(mode: str) -> tuple[str, str | None]:
+    """The size, as FFmpeg writes it, and the rate, if any, of a camera mode such as `1280x720@30`."""
+    match = _CAMERA_MODE.fullmatch(mode)
+    if match is None:
+        raise ValueError(
+            f"a camera mode is WIDTHxHEIGHT or WIDTHxHEIGHT@RATE, got {mode!r}; write for example 1280x720@30"
+        )
+    return f"{match[1]}x{match[2]}", match[3]
+
+
+def open_source(url: str, options: SourceOptions | None = None) -> Source:
+    """Open what `url` names: a camera, the test device, a network stream, still pictures or a video file.
+
+    A camera is a number or /dev/video0, the test device lavfi:GRAPH, pictures a file, a folder or a glob. Raises
+    OSError where nothing is there, StreamError where it cannot be read, ValueError for an address of no known kind.
+    """
+    # Here, not above: both build on what this file defines.
+    from stream.images import find_pictures, open_pictures
+    from stream.video_source import open_video
+
+    options = options or SourceOptions()
+    if not url:
+        raise ValueError("a source has no address; give a file, a folder, a camera's number or a URL")
+    if not is_device(url) and not is_network(url):
+        pictures = find_pictures(url)
+        if pictures is not None:
+            return open_pictures(url, pictures, options)
+    return open_video(url, options)
+
+
+def is_device(url: str) -> bool:
+    """Whether an address names a camera or the test device."""
+    return url.isdecimal() or url.startswith(("/dev/video", TEST_DEVICE))
+
+
+def is_network(url: str) -> bool:
+    """Whether an address names a stream of the network."""
+    return "://" in url and not url.startswith("file://")
+
+
+def local_path(url: str) -> Path:
+    """The path that an address without a host names."""
+    return Path(url.removeprefix("file://")).expanduser()
+
+
+def without_credentials(url: str) -> str:
+    """The address as it may be shown: without user, password and the secrets of its query; a path stays as it is."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    host, slash, path = rest.partition("/")
+    # A password with a slash in it ends the host too early: what then follows the colon is no port.
+    if "@" not in host and "@" in path and not host.rpartition(":")[2].isdecimal() and ":" in host:
+        rest = rest.rpartition("@")[2]
+    else:
+        rest = host.rpartition("@")[2] + slash + path
+    return scheme + separator + _SECRET.sub(r"\1***", rest)

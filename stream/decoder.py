@@ -1,0 +1,104 @@
+"""Packets into decoded frames, as many as can be had of a damaged input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+from av.codec.context import Flags, ThreadType
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from stream.source import StreamError
+from stream.video_input import VideoInput, forget_address, reason_of
+
+_DEVICE_WAIT_S = 0.002
+"""Pause before a device that has no picture yet is asked again; most wait by themselves."""
+
+
+@dataclass(slots=True)
+class Losses:
+    """What could not be read: packets that did not decode, frames that decoded with faults, and why reading ended."""
+
+    undecodable: int = 0
+    faulty: int = 0
+    read_error: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.undecodable or self.faulty or self.read_error)
+
+
+class Decoder:
+    """The frames of one stream in the order they are shown, each with the time its packet arrived.
+
+    `threads` decode, 0 means one per core. A live input is decoded without delay: by slices, as frames in parallel
+    would each wait for the next ones. Faults of a file are counted in `losses` and passed by; where a live input falls
+    silent for longer than its time-out, or breaks off, StreamError is raised.
+    """
+
+    def __init__(self, opened: VideoInput, *, threads: int) -> None:
+        self.losses = Losses()
+        self._shown = opened.shown
+        self._live = opened.live
+        self._container = opened.container
+        self._stream = opened.stream
+        codec = opened.stream.codec_context
+        codec.thread_count = threads
+        codec.thread_type = ThreadType.SLICE if opened.live else ThreadType.AUTO
+        codec.copy_opaque = True  # carries the time of arrival from packet to frame
+        if opened.live:
+            codec.flags |= Flags.low_delay
+
+    def frames(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Each frame with the monotonic time in nanoseconds at which its packet arrived."""
+        for packet in self._packets():
+            if packet is not None:
+                packet.opaque = time.monotonic_ns()
+            for frame in self._decode(packet):
+                self.losses.faulty += frame.is_corrupt
+                arrived_ns = frame.opaque
+                yield frame, arrived_ns if isinstance(arrived_ns, int) else time.monotonic_ns()
+
+    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
+        """The packets of the stream, None at the end: the decoder then gives what it holds back."""
+        silent_since = time.monotonic()
+        while True:
+            try:
+                for packet in self._container.demux(self._stream):
+                    if packet.size:
+                        yield packet
+                    silent_since = time.monotonic()
+                break
+            except av.error.BlockingIOError as error:
+                # macOS cameras answer so between two pictures.
+                if time.monotonic() - silent_since > float(self._container.read_timeout or 0):
+                    raise self._silence(error) from error
+                time.sleep(_DEVICE_WAIT_S)
+            except av.error.ExitError as error:
+                raise self._silence(error) from error
+            except av.FFmpegError as error:
+                reason = reason_of(error)
+                if self._live:
+                    raise StreamError(f"{self._shown}: the stream broke off ({reason}); start again") from error
+                self.losses.read_error = reason
+                break
+        yield None
+
+    def _silence(self, error: av.FFmpegError) -> StreamError:
+        forget_address(error)
+        return StreamError(
+            f"{self._shown}: nothing came for {self._container.read_timeout:g} s; "
+            "check camera and network, or allow more by input.read_timeout_s"
+        )
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        """The frames that come out when a packet goes in."""
+        try:
+            return self._stream.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.FFmpegError:
+            self.losses.undecodable += 1
+            return []

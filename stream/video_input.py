@@ -1,0 +1,247 @@
+"""Opening what FFmpeg reads: a file, a camera, the test device or a network stream."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from stream.source import (
+    TEST_DEVICE,
+    SourceOptions,
+    StreamError,
+    is_device,
+    is_network,
+    local_path,
+    parse_camera,
+    without_credentials,
+)
+
+_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "http", "https")
+_NO_PICTURES = ("tty",)
+"""Formats by which FFmpeg takes a plain text file for a film of its letters."""
+_CAMERA_FORMAT = {"darwin": "avfoundation", "win32": "dshow"}.get(sys.platform, "v4l2")
+"""FFmpeg's name of the operating system's video interface."""
+_FILM_HEADER = b"ftyp"
+"""Bytes 4 to 8 of an mp4 or mov file."""
+_WANTED = "give a video, a picture, a folder of pictures, a camera's number or a URL"
+_GRAPH_REMEDY = "write a graph of FFmpeg's filters, for example lavfi:testsrc2=size=320x240:rate=30"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoInput:
+    """An opened container and the stream of pictures in it; whoever opened it closes the container.
+
+    `shown` is the address as it may be printed, `sound_url` where its sound is read, if it has any that can be.
+    """
+
+    container: InputContainer
+    stream: VideoStream
+    source_id: str
+    shown: str
+    live: bool
+    sound_url: str | None = None
+
+
+def open_input(url: str, options: SourceOptions) -> VideoInput:
+    """Open what `url` names and pick its stream of pictures."""
+    if url.startswith(TEST_DEVICE):
+        container = _open(url.removeprefix(TEST_DEVICE), url, _GRAPH_REMEDY, container_format="lavfi")
+        return VideoInput(container, _pictures_of(container, url), "lavfi", url, live=True)
+    if is_device(url):
+        return _open_camera(url, options)
+    return _open_network(url, options) if is_network(url) else _open_file(url)
+
+
+def _open_file(url: str) -> VideoInput:
+    path = local_path(url)
+    if not path.exists():
+        raise FileNotFoundError(f"{url}: no such file or folder; check the path (the working folder is {Path.cwd()})")
+    # The prefix keeps FFmpeg from taking a name with a colon for a protocol.
+    container = _open(f"file:{path}", url, _file_remedy(path))
+    stream = _pictures_of(container, url)
+    return VideoInput(
+        container, stream, path.name, url, live=False, sound_url=str(path) if _has_sound(container) else None
+    )
+
+
+def _file_remedy(path: Path) -> str:
+    """What to do about a file that FFmpeg does not read."""
+    header = b""
+    if path.is_file():  # a pipe would lose what is read here
+        with path.open("rb") as file:
+            header = file.read(12)
+        if not header:
+            return "the file is empty; record it anew"
+    if header[4:8] == _FILM_HEADER:
+        return "an mp4 is read by its index, which this one lacks: it was cut short or is damaged; record it anew"
+    return "it is no video; " + _WANTED
+
+
+def _open_network(url: str, options: SourceOptions) -> VideoInput:
+    shown = without_credentials(url)
+    scheme = url.partition("://")[0].lower()
+    if scheme not in _SCHEMES:
+        raise ValueError(f"{shown}: unknown kind of address; there are {', '.join(_SCHEMES)}")
+    container = _open(
+        url,
+        shown,
+        "check the address, the network, and user and password",
+        ffmpeg=_network_options(scheme, options),
+        timeout=(options.open_timeout_s, options.read_timeout_s),
+    )
+    stream = _pictures_of(container, shown)
+    # A film behind a web address ends; all else happens now.
+    live = not (scheme in ("http", "https") and container.duration)
+    sound_url = url if not live and _has_sound(container) else None
+    return VideoInput(container, stream, _network_id(shown), shown, live, sound_url)
+
+
+def _network_options(scheme: str, options: SourceOptions) -> dict[str, str]:
+    """FFmpeg's options of a protocol; its time-outs are in microseconds, and `timeout` means another thing to rtmp."""
+    silence_us = str(round(options.read_timeout_s * 1e6))
+    if scheme in ("rtsp", "rtsps"):
+        return {"rtsp_transport": "tcp", "timeout": silence_us}
+    if scheme == "udp":
+        # A full queue must not end the stream: the decoder mends what is lost.
+        return {"timeout": silence_us, "overrun_nonfatal": "1", "fifo_size": "50000"}
+    return {"rw_timeout": silence_us}
+
+
+def _network_id(shown: str) -> str:
+    """A name for records and publish paths: the host and the path, as far as a file name allows."""
+    parts = urlsplit(shown)
+    words = [parts.hostname or "", *parts.path.split("/")]
+    return "-".join("".join(c if c.isalnum() or c in "._-" else "_" for c in word) for word in words if word)
+
+
+def _open_camera(url: str, options: SourceOptions) -> VideoInput:
+    device = camera_device(url)
+    if _CAMERA_FORMAT == "v4l2" and not Path(device).exists():
+        raise FileNotFoundError(f"no camera {url}; {_there(list_cameras())}")
+    attempts = _camera_options(options)
+    for attempt in attempts:
+        try:
+            container = _open(
+                device,
+                f"camera {url}",
+                f"another program may hold it, it may not know the mode asked for, or you may not read {device}",
+                container_format=_CAMERA_FORMAT,
+                ffmpeg=attempt,
+                timeout=(options.open_timeout_s, options.read_timeout_s),
+            )
+        except StreamError:
+            if attempt is attempts[-1]:
+                raise
+            continue
+        break
+    stream = _pictures_of(container, f"camera {url}")
+    return VideoInput(container, stream, f"camera{_digits(url)}", f"camera {url}", live=True)
+
+
+def camera_device(url: str) -> str:
+    """What the camera `url` is called by the operating system's video interface."""
+    if not url.isdecimal():
+        return url
+    if _CAMERA_FORMAT == "avfoundation":
+        return f"{url}:none"  # no microphone
+    if _CAMERA_FORMAT == "dshow":
+        cameras = list_cameras()
+        if int(url) >= len(cameras):
+            raise FileNotFoundError(f"no camera {url}; {_there(cameras)}")
+        return f"video={cameras[int(url)]}"
+    return f"/dev/video{url}"
+
+
+def list_cameras() -> list[str]:
+    """The cameras of this machine, as --source takes them; on Windows their names, in the order of their numbers."""
+    if _CAMERA_FORMAT == "v4l2":
+        return sorted(str(path) for path in Path("/dev").glob("video*"))
+    from av.device import enumerate_input_devices
+
+    return [device.name for device in enumerate_input_devices(_CAMERA_FORMAT) if "video" in device.media_types]
+
+
+def _there(cameras: list[str]) -> str:
+    return f"there are {', '.join(cameras)}" if cameras else "this machine has none; connect one"
+
+
+def _camera_options(options: SourceOptions) -> list[dict[str, str]]:
+    """What to ask of a camera, best first."""
+    mode: dict[str, str] = {}
+    if options.camera is not None:
+        mode["video_size"], rate = parse_camera(options.camera)
+        if rate is not None:
+            mode["framerate"] = rate
+    key = "input_format" if _CAMERA_FORMAT == "v4l2" else "pixel_format"
+    if options.pixel_format is not None:
+        return [mode | {key: options.pixel_format}]
+    if mode and _CAMERA_FORMAT == "v4l2":
+        # Over USB 2 only compressed pictures reach the full rate at more than 640x480.
+        return [mode | {key: "mjpeg"}, mode]
+    return [mode]
+
+
+def _digits(url: str) -> str:
+    return "".join(c for c in url if c.isdecimal())
+
+
+def _open(
+    address: str,
+    shown: str,
+    remedy: str,
+    *,
+    container_format: str | None = None,
+    ffmpeg: dict[str, str] | None = None,
+    timeout: tuple[float, float] | None = None,
+) -> InputContainer:
+    """Open a container; what FFmpeg says becomes one StreamError with the remedy."""
+    try:
+        return av.open(address, "r", format=container_format, options=ffmpeg, timeout=timeout)
+    except av.error.EOFError as error:
+        forget_address(error)
+        raise StreamError(f"{shown}: it has no frames; record it anew") from error
+    except av.error.ExitError as error:
+        forget_address(error)
+        waited = "" if timeout is None else f" in {timeout[0]:g} s"
+        raise StreamError(f"{shown}: no answer{waited}; {remedy}") from error
+    except av.FFmpegError as error:
+        raise StreamError(f"{shown}: cannot be opened ({reason_of(error)}); {remedy}") from error
+
+
+def reason_of(error: av.FFmpegError) -> str:
+    """What FFmpeg says, without the address."""
+    forget_address(error)
+    return error.strerror or type(error).__name__
+
+
+def forget_address(error: av.FFmpegError) -> None:
+    """Take the address, which may hold a password, off an error of FFmpeg: a traceback would show it."""
+    error.args = error.args[:2]
+
+
+def _pictures_of(container: InputContainer, shown: str) -> VideoStream:
+    """The first stream of moving pictures; closes the container where there is none."""
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    complaint = None
+    if container.format.name in _NO_PICTURES:
+        complaint = "it is text, no video; " + _WANTED
+    elif not moving:
+        kinds = ", ".join(sorted({s.type for s in container.streams}))
+        complaint = f"it holds no moving pictures{kinds and f', only {kinds}'}; give a video"
+    elif not moving[0].codec_context:  # PyAV types it as always there
+        complaint = "this FFmpeg has no decoder for its pictures; convert it to H.264"
+    if complaint is None:
+        return moving[0]
+    container.close()
+    raise StreamError(f"{shown}: {complaint}")
+
+
+def _has_sound(container: InputContainer) -> bool:
+    return bool(container.streams.audio)
