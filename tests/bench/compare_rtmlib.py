@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from stream.build import open_session  # noqa: E402
-from stream.config import build_options, Config  # noqa: E402
+from stream.config import Config, build_options  # noqa: E402
 
 ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", ROOT.parent / "shared" / "assets"))
 LOOP = Path(__file__).with_name("rtmlib_loop.py")

@@ -1,4 +1,4 @@
-"""The loop that users of rtmlib write; run by compare_rtmlib.py in an environment that has rtmlib. Prints seconds and frames."""
+"""The loop that users of rtmlib write, for compare_rtmlib.py, in an environment of its own; prints seconds, frames."""
 
 import sys
 import time

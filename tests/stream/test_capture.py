@@ -55,3 +55,14 @@ def test_a_capture_that_was_never_started_closes_its_source() -> None:
     with Capture(source, FrameBuffer(["fake"], 1, drop_oldest=False), "fake"):
         pass
     assert source.closed.is_set()
+
+
+def test_a_thread_that_hangs_is_left_behind_with_its_source_open() -> None:
+    source = FakeSource(1, block=True)
+    buffer: FrameBuffer[Frame] = FrameBuffer(["fake"], 1, drop_oldest=False)
+    with Capture(source, buffer, "fake") as capture:
+        capture.start()
+        assert buffer.get()[0].index == 0
+    assert capture.abandoned
+    assert not source.closed.is_set()
+    source.close()  # lets the thread go, for the next test

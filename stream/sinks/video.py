@@ -1,0 +1,268 @@
+"""Results as a video file: the drawn pictures with the source's own times, colours and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from stream.color import av_frame, is_full_range, matrix_of, patch, plane_views, reformatter, to_planes
+from stream.frame import Color, Frame, Planes
+from stream.pipeline import Result
+from stream.sinks.base import Picture
+from stream.sinks.encoding import VideoOptions, container_of, encoder_settings, find_encoder, muxer_options
+from stream.sinks.partfile import PartFile
+from stream.sinks.sound import Sound
+from stream.source import SourceInfo, StreamError
+
+__all__ = ["VideoOptions", "VideoSink"]
+
+_USUAL_RATE = Fraction(25)
+"""Frames a second where the source names none: it steers the encoder's bit rate, never the time stamps."""
+
+
+class VideoSink:
+    """Encodes every picture into mp4, mov, mkv, webm or ts.
+
+    Time stamps are the source's own, its start offset included; in mp4 and mov they and the time base are exact. With
+    `origin_s`, the moment of the source's time line at which reading began, the output begins there, at 0. Pictures of
+    an odd height or width get their last row or column twice. `warnings` says what of the sound is missing.
+
+    Raises ValueError for a container or an encoder that there is not, FileExistsError where `path` is taken,
+    StreamError where it cannot be written; what was written then stays as NAME.part.EXT.
+    """
+
+    needs_picture = True
+
+    def __init__(
+        self,
+        path: Path,
+        info: SourceInfo,
+        options: VideoOptions | None = None,
+        *,
+        origin_s: float = 0.0,
+        overwrite: bool = False,
+    ) -> None:
+        self._options = options or VideoOptions()
+        self._info = info
+        self._size = self._options.output_size(info.size)
+        self._origin_s = Fraction(origin_s).limit_denominator(1_000_000)
+        self._shift = -round(self._origin_s / info.time_base) if origin_s else info.start_pts
+        self._clock = _FrameClock(info)
+        self._failed = False
+        self._sound: Sound | None = None
+        self.frames_written = 0
+        codec = find_encoder(path, self._options)
+        self._file = PartFile(path, overwrite=overwrite)
+        try:
+            self._output = av.open(
+                f"file:{self._file.part}",
+                "w",
+                format=container_of(path).muxer,
+                options=muxer_options(path, info.time_base),
+            )
+            self._stream = self._add_pictures(codec)
+        except (av.FFmpegError, ValueError) as error:
+            self._file.discard()
+            raise ValueError(
+                f"{path}: encoder {codec.name} does not open ({_reason(error)}); check --encoder and its settings"
+            ) from error
+        self._add_sound(path)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the sound is missing, a line each."""
+        return tuple(self._sound.warnings) if self._sound else ()
+
+    @property
+    def bytes_written(self) -> int:
+        """The size of the file so far."""
+        place = self._file.part if self._file.part.exists() else self._file.path
+        return place.stat().st_size if place.exists() else 0
+
+    def write(self, result: Result, picture: Picture | None) -> None:
+        """Encode one picture, after the sound that is heard before it."""
+        if picture is None:
+            raise ValueError("a video is made of pictures, got None")
+        frame = self._encodable(result.frame, picture)
+        frame.pts = result.frame.pts + self._shift
+        frame.time_base = self._info.time_base
+        self._clock.saw(frame.pts)
+        with self._writing():
+            if self._sound is not None:
+                self._sound.advance(frame.pts * frame.time_base)
+            self._mux(self._stream.encode(frame))
+        self.frames_written += 1
+
+    def close(self) -> None:
+        """Finish the file and give it its name; after a failed write it stays NAME.part.EXT."""
+        if self._failed or not self.frames_written:
+            self._abandon()
+            return
+        with self._writing():
+            self._mux(self._outlast(self._stream.encode(None)))
+            if self._sound is not None:
+                self._sound.advance(self._clock.end * self._info.time_base)
+                self._sound.close()
+            self._output.close()
+        self._file.finish()
+
+    def _abandon(self) -> None:
+        """Let go of everything; a file without a picture is removed."""
+        if self._sound is not None:
+            self._sound.close()
+        # The error that was raised when the write failed comes again.
+        with suppress(av.FFmpegError):
+            self._output.close()
+        if not self.frames_written:
+            self._file.discard()
+
+    def _add_pictures(self, codec: av.Codec) -> VideoStream:
+        """The video stream, its encoder open."""
+        info, options = self._info, self._options
+        stream = self._output.add_stream(codec.name, rate=info.rate or _USUAL_RATE)
+        if not isinstance(stream, VideoStream):
+            raise ValueError(f"{codec.name} encodes no video")
+        height, width = (_even(side) for side in self._size)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base = stream.time_base = info.time_base
+        context.sample_aspect_ratio = info.sample_aspect
+        # An untagged picture means another matrix where scaling brings it across the border between SD and HD.
+        matrix = matrix_of(info.color, info.size[0])
+        color = info.color if matrix_of(info.color, height) == matrix else replace(info.color, matrix=matrix)
+        context.colorspace, context.color_range = color.matrix, color.range
+        context.color_primaries, context.color_trc = color.primaries, color.transfer
+        context.options = encoder_settings(codec.name, options)
+        context.bit_rate = options.bits_per_second or 0
+        context.thread_count = 0  # as many as the encoder thinks good
+        context.open()
+        return stream
+
+    def _add_sound(self, path: Path) -> None:
+        info = self._info
+        if not self._options.sound or info.sound_url is None:
+            return
+        # All of a source's times, of sound and pictures, are moved by the same.
+        start_s, from_start = info.start_pts * info.time_base, bool(self._origin_s)
+        self._sound = Sound(
+            info.sound_url,
+            self._output,
+            container_of(path),
+            shift_s=-self._origin_s - start_s if from_start else Fraction(0),
+            begin_s=Fraction(0) if from_start else start_s,
+            cut_start=from_start,
+        )
+
+    def _encodable(self, frame: Frame, picture: Picture) -> av.VideoFrame:
+        """The drawn picture in 4:2:0, of the output's size; undrawn pixels are the bytes that were decoded."""
+        if frame.planes is None:
+            encodable = av_frame(to_planes(picture.image, self._info.color))
+        else:
+            encodable = av_frame(frame.planes)
+            patch(Planes(*plane_views(encodable), frame.planes.color), frame.image, picture.image, picture.changed)
+        if (encodable.height, encodable.width) != self._size:
+            encodable = _scaled(encodable, self._size, self._info.color)
+        return _padded(encodable) if encodable.height % 2 or encodable.width % 2 else encodable
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            packet.duration = self._clock.duration(packet.pts)
+            self._output.mux(packet)
+
+    def _outlast(self, packets: list[Packet[VideoStream]]) -> list[Packet[VideoStream]]:
+        """The encoder's last packets, of which the very last stands until the end of the film.
+
+        FFmpeg's mp4 writer takes the end of its last fragment for that of the film. Where it holds but frames that are
+        shown before one of the fragment before it, players would leave out that one.
+        """
+        if packets and packets[-1].pts is not None:
+            self._clock.stretch(packets[-1].pts)
+        return packets
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what goes wrong while writing into a StreamError that names the remedy."""
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            self._failed = True
+            self._abandon()
+            raise StreamError(
+                f"{self._file.path}: cannot be written any further ({_reason(error)}); make room or choose another "
+                f"folder; {self.frames_written} frames are in {self._file.part.name}"
+            ) from error
+
+
+class _FrameClock:
+    """How long each frame stands: until the next one, and the last one as long as frames usually do."""
+
+    def __init__(self, info: SourceInfo) -> None:
+        self._usual = max(1, round(1 / ((info.rate or _USUAL_RATE) * info.time_base)))
+        self._learns = info.rate is None
+        self._last = 0
+        self._waiting: dict[int, int] = {}
+
+    def saw(self, pts: int) -> None:
+        """A frame went into the encoder."""
+        if self._last in self._waiting:
+            self._waiting[self._last] = pts - self._last
+            if self._learns:
+                self._usual = pts - self._last
+        self._waiting[pts] = self._usual
+        self._last = pts
+
+    def duration(self, pts: int | None) -> int:
+        """The duration, in ticks, of a frame that comes out of the encoder."""
+        return self._waiting.pop(pts, self._usual) if pts is not None else self._usual
+
+    def stretch(self, pts: int) -> None:
+        """Let a frame that is still in the encoder stand until the end."""
+        self._waiting[pts] = self.end - pts
+
+    @property
+    def end(self) -> int:
+        """When the last frame ends, in ticks."""
+        return self._last + self._usual
+
+
+def _scaled(frame: av.VideoFrame, size: tuple[int, int], color: Color) -> av.VideoFrame:
+    height, width = size
+    value_range = 2 if is_full_range(color) else 1
+    matrix = matrix_of(color, frame.height)
+    return reformatter().reformat(
+        frame,
+        width,
+        height,
+        "yuv420p",
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=value_range,
+        dst_color_range=value_range,
+        interpolation="BICUBIC" if height >= frame.height else "AREA",
+        threads=1,
+    )
+
+
+def _padded(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame with its last row and column doubled as needed to make both sides even, as 4:2:0 encoders ask."""
+    even = av.VideoFrame(_even(frame.width), _even(frame.height), "yuv420p")
+    for target, view in zip(plane_views(even), plane_views(frame), strict=True):
+        missing = [(0, t - s) for t, s in zip(target.shape, view.shape, strict=True)]
+        target[:] = np.pad(view, missing, mode="edge")
+    return even
+
+
+def _even(side: int) -> int:
+    return side + side % 2
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
