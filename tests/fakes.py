@@ -127,6 +127,7 @@ class FakeSink:
         self.needs_picture = needs_picture
         self.indices: list[int] = []
         self.pictures: list[Picture | None] = []
+        self.warnings: tuple[str, ...] = ()
         self.closed = 0
         self._fail_at = fail_at
         self._gate = gate

@@ -33,11 +33,14 @@ class Sink(Protocol):
 
     `write` gets the picture where `needs_picture` says so, else None. `close` finishes the output and gives it its
     final name; it is also called after a failure, so that what was written up to then can be read. Both raise
-    StreamError where the output fails.
+    StreamError where the output fails. `warnings` says in lines what was left out.
     """
 
     @property
     def needs_picture(self) -> bool: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
 
     def write(self, result: Result, picture: Picture | None) -> None: ...
 

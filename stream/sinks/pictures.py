@@ -25,6 +25,7 @@ class PictureSink:
     """
 
     needs_picture = True
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, *, ending: str = "jpg", overwrite: bool = False) -> None:
         if ending not in _SETTINGS:

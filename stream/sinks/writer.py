@@ -29,6 +29,11 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writer {name}")
         self._thread.start()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the sink."""
+        return self._sink.warnings
+
     def write(self, result: Result, picture: Picture | None) -> None:
         """Queue one result; the picture must not be written to afterwards."""
         if not self._queue.put(self._name, (result, picture)):
