@@ -124,4 +124,5 @@ def _heights(points: Floats, trusted: NDArray[np.bool_]) -> Floats:
     """The longer side of what the trusted joints of each person span, (m,) pixels."""
     low = np.where(trusted[..., None], points, np.inf).min(axis=1)
     high = np.where(trusted[..., None], points, -np.inf).max(axis=1)
-    return np.maximum((high - low).max(axis=1), SMALLEST_PERSON)
+    spans: Floats = (high - low).max(axis=1)
+    return np.maximum(spans, SMALLEST_PERSON)

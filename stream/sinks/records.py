@@ -37,7 +37,7 @@ class RecordFormat(Protocol):
 
 
 class RecordSink:
-    """Writes records in one format; every frame is on the disk before the next one comes.
+    """Writes records in one format; every frame is on the disk before the next one comes. No frames leave no file.
 
     Raises FileExistsError where `path` is taken, StreamError where it cannot be written; what was written then stays as
     NAME.part.EXT.
@@ -52,10 +52,12 @@ class RecordSink:
         # The newline is the format's own: CSV ends its lines with CR LF on every system.
         self._output = self._file.part.open("w", encoding="utf-8", newline="")
         self._failed = False
+        self._has_frames = False
         self._put(form.begin())
 
     def write(self, result: Result, picture: Picture | None) -> None:  # noqa: ARG002 - a sink may be given one
         """Append the records of one frame."""
+        self._has_frames = True
         self._put(self._form.rows(result))
 
     def close(self) -> None:
@@ -63,7 +65,9 @@ class RecordSink:
         if not self._failed:
             self._put(self._form.end())
         self._output.close()
-        if not self._failed:
+        if not self._has_frames:
+            self._file.discard()
+        elif not self._failed:
             self._file.finish()
 
     def _put(self, text: str) -> None:

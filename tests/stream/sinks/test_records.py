@@ -60,7 +60,7 @@ def test_every_line_is_on_the_disk_before_the_next_frame(tmp_path: Path) -> None
     assert not (tmp_path / "out.part.jsonl").exists()
 
 
-@pytest.mark.parametrize("people", [[], [0, 0], [1], [2, 0, 3]])
+@pytest.mark.parametrize("people", [[0], [0, 0], [1], [2, 0, 3]])
 def test_coco_is_an_array_of_results(tmp_path: Path, people: list[int]) -> None:
     results = [make_result(index, count) for index, count in enumerate(people)]
     elements: list[dict[str, Any]] = json.loads(write(tmp_path / "out.coco.json", results))
@@ -144,9 +144,19 @@ def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
         record_sink(tmp_path / "out.csv")
     sink = record_sink(tmp_path / "out.csv", overwrite=True)
     assert sink is not None
+    sink.write(make_result(0, 1), None)
     assert (tmp_path / "out.csv").read_text() == "old"
     sink.close()
-    assert (tmp_path / "out.csv").read_text() == ""
+    assert (tmp_path / "out.csv").read_text().startswith("source,frame")
+
+
+def test_a_run_without_frames_leaves_what_there_was(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("old")
+    sink = record_sink(tmp_path / "out.jsonl", overwrite=True)
+    assert sink is not None
+    sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert (tmp_path / "out.jsonl").read_text() == "old"
 
 
 def test_coco_records_load_in_the_evaluator(tmp_path: Path) -> None:

@@ -195,8 +195,12 @@ def test_undrawn_pixels_keep_their_colour(tmp_path: Path, color: Color, size: tu
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize("clip", ["intel_one-by-one-person-detection", "fiyud_dance", "mmaction2_demo_skeleton"])
-def test_a_real_clip_keeps_its_colour_and_times(tmp_path: Path, assets: Path, clip: str) -> None:
+@pytest.mark.parametrize(
+    ("clip", "crf"),
+    # The dancers' grain alone costs 2.6 levels at crf 23, in a bare encode of the decoded planes too: to the digit.
+    [("intel_one-by-one-person-detection", 23), ("fiyud_dance", 8), ("mmaction2_demo_skeleton", 23)],
+)
+def test_a_real_clip_keeps_its_colour_and_times(tmp_path: Path, assets: Path, clip: str, crf: int) -> None:
     """The first is tagged BT.601, the second BT.709, the third not at all."""
     path = assets / "video" / f"{clip}.mp4"
     with av.open(str(path)) as film:
@@ -206,7 +210,7 @@ def test_a_real_clip_keeps_its_colour_and_times(tmp_path: Path, assets: Path, cl
             (first.height, first.width), pictures.time_base, rate=pictures.average_rate, color=color_of(first)
         )
     out = tmp_path / "out.mp4"
-    sink = VideoSink(out, info)
+    sink = VideoSink(out, info, VideoOptions(crf=crf))
     stamps, before, masks = [], [], []
     for frame, result in clip_frames(path, 12):
         drawn = result.frame.image.copy()
@@ -221,8 +225,7 @@ def test_a_real_clip_keeps_its_colour_and_times(tmp_path: Path, assets: Path, cl
     assert color_of(frames[0]) == info.color
     for frame, image, mask in zip(frames, before, masks, strict=True):
         after = frame_to_bgr(frame, info.color)
-        # With the sign, as what crf 23 costs such pictures is no change of colour.
-        assert np.abs((after - image)[mask].mean(0)).max() < 1.0
+        assert np.abs(after - image)[mask].mean(0).max() < 1.5
         assert np.abs(after[200, 170].astype(int) - (0, 255, 0)).max() < 60
 
 

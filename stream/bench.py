@@ -1,0 +1,133 @@
+"""How much of a run is work that no pipeline could save: bare decode, inference and encode against the whole."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+
+from engines.backends.base import Backend
+from stream.build import Session, open_session
+from stream.config import Config
+from stream.meter import StageTime
+from stream.sinks.encoding import VideoOptions, encoder_settings
+
+PREPARED_FRAMES = 96
+"""Frames held ready for the bare encode, used again and again: 300 MB at 1080p."""
+WARM_UP_CALLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Seconds that one run took, and that its parts take alone on the same frames with the same threads."""
+
+    frames: int
+    wall_s: float
+    decode_s: float
+    inference_s: float
+    encode_s: float
+    stages: tuple[StageTime, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def bare_s(self) -> float:
+        """The parts, one after the other."""
+        return self.decode_s + self.inference_s + self.encode_s
+
+    @property
+    def efficiency(self) -> float:
+        """Bare time over the time of the run: 1 is a pipeline that costs nothing beside its parts."""
+        return self.bare_s / self.wall_s
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the run, from the first frame read to the output finished."""
+        return self.frames / self.wall_s
+
+
+def measure(clip: str, config: Config) -> Efficiency:
+    """Run `clip` file to file as `config` says, then decode, infer and encode the same frames alone."""
+    with tempfile.TemporaryDirectory(prefix="posestream-bench-") as folder:
+        output = str(Path(folder) / "bench.mp4")
+        config = replace(config, source=(clip,), output=(output,), show=False)
+        people: list[int] = []
+        with open_session(config) as session:
+            warm_up(session)
+            begun = time.perf_counter()
+            people.extend(len(result.tracks.ids) for result in session)
+        wall_s = time.perf_counter() - begun
+        with open_session(replace(config, output=())) as models:
+            warm_up(models)
+            inference_s = bare_inference_s(models, people, config.detect.every, config.pose.max_batch)
+    decode_s, frames = bare_decode_s(clip)
+    encode_s = bare_encode_s(frames, len(people), config.video)
+    stages = tuple(session.meter.stages())
+    return Efficiency(len(people), wall_s, decode_s, inference_s, encode_s, stages, session.notes)
+
+
+def warm_up(session: Session) -> None:
+    """Run both networks a few times, so that no first call is counted."""
+    for backend in session.backends:
+        for rows in (1, 2):
+            for _ in range(WARM_UP_CALLS):
+                backend.infer(noise(backend, rows))
+
+
+def noise(backend: Backend, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """A batch of the model's input size."""
+    _, channels, height, width = backend.inputs[0].shape
+    shape = (rows, channels or 3, height or 1, width or 1)
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def bare_inference_s(session: Session, people: Sequence[int], detect_every: int, max_batch: int) -> float:
+    """Seconds of the networks alone on batches of the sizes that the run had."""
+    detector, pose = session.backends
+    picture = noise(detector, 1)
+    batches = {rows: noise(pose, rows) for rows in range(1, max_batch + 1) if rows in people or rows == max_batch}
+    begun = time.perf_counter()
+    for index, rows in enumerate(people):
+        if index % detect_every == 0:
+            detector.infer(picture)
+        for first in range(0, rows, max_batch):
+            part = min(rows - first, max_batch)
+            pose.infer(batches[part] if part in batches else noise(pose, part))
+    return time.perf_counter() - begun
+
+
+def bare_decode_s(clip: str) -> tuple[float, list[av.VideoFrame]]:
+    """Seconds to decode every frame of `clip` to yuv420p, and the first frames as they came."""
+    kept: list[av.VideoFrame] = []
+    begun = time.perf_counter()
+    with av.open(clip) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            if len(kept) < PREPARED_FRAMES:
+                kept.append(frame if frame.format.name == "yuv420p" else frame.reformat(format="yuv420p"))
+    return time.perf_counter() - begun, kept
+
+
+def bare_encode_s(frames: Sequence[av.VideoFrame], count: int, options: VideoOptions) -> float:
+    """Seconds to encode `count` prepared frames as the output is encoded."""
+    with tempfile.TemporaryDirectory(prefix="posestream-bench-") as folder:
+        begun = time.perf_counter()
+        with av.open(str(Path(folder) / "bare.mp4"), "w") as container:
+            encoder = options.encoder or "libx264"
+            stream = container.add_stream(encoder, rate=30, options=encoder_settings(encoder, options))
+            if not isinstance(stream, VideoStream):
+                raise ValueError(f"encoder {encoder} makes no video")
+            stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+            for index in range(count):
+                frame = frames[index % len(frames)]
+                frame.pts, frame.time_base = index, Fraction(1, 30)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return time.perf_counter() - begun

@@ -1,0 +1,266 @@
+"""From a configuration to running objects: the only file that names concrete classes, and the loop that runs them.
+
+with open_session(Config(source=("clip.mp4",))) as session:
+    for result in session:
+        print(result.frame.time, result.tracks.ids, result.poses.keypoints)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from engines.backends.base import Backend
+from engines.hrnet import PoseEstimator
+from engines.opening import OpenModel, open_model
+from engines.results import Image
+from engines.yolo import DetectorOptions, PersonDetector
+from stream.buffer import FrameBuffer
+from stream.capture import Capture
+from stream.config import Config
+from stream.frame import Frame
+from stream.meter import Meter
+from stream.pipeline import Pipeline, Result
+from stream.render import Style, draw
+from stream.sinks.base import Picture, Sink
+from stream.sinks.pictures import PictureSink
+from stream.sinks.records import record_sink
+from stream.sinks.video import VideoSink
+from stream.sinks.window import WindowSink
+from stream.sinks.writer import QUEUE, Writer
+from stream.smooth import OneEuroSmoother
+from stream.source import Source, SourceInfo, is_device, is_network, open_source
+from tracker.tracker import PersonTracker, TrackerOptions
+
+FILE_BUFFER = 3
+"""Frames read ahead of a file: evens out its slow frames."""
+LIVE_BUFFER = 1
+"""Frames of a live source that may wait: none but the newest."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One run, ready to go; iterate over it once.
+
+    `notes` are lines worth telling before the first frame, `warnings` those that came up on the way; `backends` run the
+    detector and the pose network.
+    """
+
+    infos: tuple[SourceInfo, ...]
+    meter: Meter
+    notes: tuple[str, ...]
+    backends: tuple[Backend, Backend]
+    _sources: tuple[Source, ...]
+    _captures: tuple[Capture, ...]
+    _buffer: FrameBuffer[Frame]
+    _pipeline: Pipeline
+    _sinks: tuple[Sink, ...]
+    _painter: Painter
+    _stopped: threading.Event
+
+    def __iter__(self) -> Iterator[Result]:
+        """Every result after it has reached every sink, until the sources end or the session is stopped."""
+        for capture in self._captures:
+            capture.start()
+        while not self._stopped.is_set() and (frames := self._buffer.get()):
+            for result in self._pipeline.step(frames):
+                self._deliver(result)
+                yield result
+
+    def _deliver(self, result: Result) -> None:
+        picture = None
+        if any(sink.needs_picture for sink in self._sinks):
+            with self.meter.stage("draw"):
+                picture = self._painter.paint(result)
+        with self.meter.stage("output"):
+            for sink in self._sinks:
+                sink.write(result, picture if sink.needs_picture else None)
+        self.meter.saw(result)
+
+    def stop(self) -> None:
+        """End the run after the frame at hand; what was written is finished. May be called in a signal handler."""
+        self._stopped.set()
+        # Not here and now: the thread that a signal interrupts may hold the buffer's lock half-way through a change.
+        threading.Thread(target=self._buffer.abandon, name="stop").start()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was lost or left out so far, a line each."""
+        damage = [source.damage for source in self._sources if source.damage]
+        sinks = [line for sink in self._sinks for line in sink.warnings]
+        hung = [f"{c.name}: still blocked in a read, left behind" for c in self._captures if c.abandoned]
+        return (*damage, *sinks, *hung)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether a source could not be read whole."""
+        return any(source.damage for source in self._sources)
+
+    @property
+    def dropped(self) -> int:
+        """Frames of live sources that gave way to newer ones."""
+        return sum(self._buffer.dropped(info.source_id) for info in self.infos)
+
+
+class Painter:
+    """Draws results on buffers of its own, which it uses again once no sink can hold them any more."""
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+        self._canvases: list[Image] = []
+        self._next = 0
+
+    def paint(self, result: Result) -> Picture:
+        """The picture of a result; valid until QUEUE + 3 more were painted."""
+        canvas = self._canvas(result.frame.image.shape)
+        if self._style.background == "video":
+            np.copyto(canvas, result.frame.image)
+        return Picture(canvas, draw(canvas, result, self._style))
+
+    def _canvas(self, shape: tuple[int, ...]) -> Image:
+        if not self._canvases or self._canvases[0].shape != shape:
+            self._canvases = [np.empty(shape, np.uint8) for _ in range(QUEUE + 3)]
+        self._next = (self._next + 1) % len(self._canvases)
+        return self._canvases[self._next]
+
+
+@contextmanager
+def open_session(config: Config) -> Iterator[Session]:
+    """Open everything that `config` names, in the order in which it is cheapest to fail; close it in reverse.
+
+    Raises ValueError, OSError, StreamError or EngineError, each in one line that names the remedy.
+    """
+    if not config.source:
+        raise ValueError("no source: give --source with a camera's number, a file, a folder or an address")
+    if len(config.source) > 1:
+        raise ValueError(f"one source at a time, got {len(config.source)}: {', '.join(config.source)}")
+    check_outputs(config)
+    stopped = threading.Event()
+    meter = Meter()
+    url = config.source[0]
+    with ExitStack() as stack:
+        # A file or an output that cannot be should fail before the models are loaded; what is live would grow old
+        # while they are.
+        models = _open_models(config, stack) if is_device(url) or is_network(url) else None
+        source = open_source(url, config.input)
+        info = source.info
+        capacity = LIVE_BUFFER if info.live else FILE_BUFFER
+        buffer: FrameBuffer[Frame] = FrameBuffer([info.source_id], capacity, drop_oldest=info.live)
+        capture = stack.enter_context(Capture(source, buffer, info.source_id))
+        sinks = _open_sinks(config, info, meter, stopped, stack)
+        detector, pose = models or _open_models(config, stack)
+        yield Session(
+            infos=(info,),
+            meter=meter,
+            notes=(
+                f"source: {_describe(info)}",
+                f"detector: {detector.note}, on {detector.backend.name}",
+                f"pose: {pose.note}, on {pose.backend.name}",
+            ),
+            backends=(detector.backend, pose.backend),
+            _sources=(source,),
+            _captures=(capture,),
+            _buffer=buffer,
+            _pipeline=_pipeline(config, info, detector, pose, meter),
+            _sinks=tuple(sinks),
+            _painter=Painter(config.style),
+            _stopped=stopped,
+        )
+
+
+def check_outputs(config: Config) -> None:
+    """Raise ValueError unless every output has a place of its own."""
+    places = [str(Path(output).resolve()) for output in config.output]
+    for place in places:
+        if places.count(place) > 1:
+            raise ValueError(f"two outputs to {place}; give each a name of its own")
+    for source in config.source:
+        if Path(source).exists() and str(Path(source).resolve()) in places:
+            raise ValueError(f"the output {source} is the source itself; give it another name")
+
+
+def _open_models(config: Config, stack: ExitStack) -> tuple[OpenModel, OpenModel]:
+    options = config.models
+    run_on = {
+        "backend": options.backend,
+        "device": options.device,
+        "precision": options.precision,
+        "threads": options.threads,
+    }
+    detector = open_model(options.detector, "detect", options.detector_card, **run_on)
+    stack.callback(detector.backend.close)
+    pose = open_model(options.pose, "pose", options.pose_card, **run_on)
+    stack.callback(pose.backend.close)
+    return detector, pose
+
+
+def _pipeline(config: Config, info: SourceInfo, detector: OpenModel, pose: OpenModel, meter: Meter) -> Pipeline:
+    detect = config.detect
+    tracking = tracker_options(config)
+    smooth = info.live if config.smooth == "auto" else config.smooth == "on"
+    return Pipeline(
+        # The tracker rescues people by scores far under those that make one.
+        PersonDetector(detector.backend, detector.card, DetectorOptions(tracking.low_score, detect.iou)),
+        PoseEstimator(pose.backend, pose.card, config.pose),
+        lambda: PersonTracker(tracking),
+        lambda: OneEuroSmoother(config.smoothing) if smooth else None,
+        meter,
+        detect_every=detect.every,
+        max_people=detect.max_people,
+        confidence=detect.confidence,
+    )
+
+
+def tracker_options(config: Config) -> TrackerOptions:
+    """The tracker's options with its scores scaled to the confidence that was asked for."""
+    options = config.tracker
+    scale = config.detect.confidence / options.high_score
+    return replace(
+        options,
+        low_score=min(options.low_score, config.detect.confidence),
+        high_score=config.detect.confidence,
+        new_score=min(options.new_score * scale, (1 + config.detect.confidence) / 2),
+    )
+
+
+def _open_sinks(
+    config: Config, info: SourceInfo, meter: Meter, stopped: threading.Event, stack: ExitStack
+) -> Sequence[Sink]:
+    sinks: list[Sink] = []
+    for output in config.output:
+        sink: Sink = Writer(_open_output(output, config, info), Path(output).name, meter)
+        stack.callback(sink.close)
+        sinks.append(sink)
+    if config.show:
+        window = WindowSink(info, stopped, Path(config.snapshots))
+        stack.callback(window.close)
+        sinks.append(window)
+    return sinks
+
+
+def _open_output(output: str, config: Config, info: SourceInfo) -> Sink:
+    """The sink that an output's name means: a folder of pictures, a file of records, or a video."""
+    path = Path(output)
+    if output.endswith(("/", "\\")) or path.is_dir():
+        return PictureSink(path, overwrite=config.overwrite)
+    if info.still and path.name.lower().endswith(".mot.txt"):
+        raise ValueError(f"{output}: MOT records need identities, and still pictures have none; write .jsonl or .csv")
+    records = record_sink(path, overwrite=config.overwrite)
+    if records is not None:
+        return records
+    if info.still:
+        raise ValueError(f"{output}: pictures have no time to make a video of; name a folder, as {path.stem}/")
+    return VideoSink(path, info, config.video, origin_s=config.input.start_s or 0.0, overwrite=config.overwrite)
+
+
+def _describe(info: SourceInfo) -> str:
+    height, width = info.size
+    rate = f", {float(info.rate):.4g} fps" if info.rate else ""
+    frames = f", {info.frame_count} frames" if info.frame_count else ""
+    policy = "live: the newest frame wins" if info.live else "every frame"
+    return f"{info.url}, {width}x{height}{rate}{frames} ({policy})"

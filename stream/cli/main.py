@@ -1,0 +1,41 @@
+"""Which command is meant, and what its errors exit with."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from engines.backends.base import EngineError
+from stream.source import StreamError
+
+COMMANDS = ("play", "models", "doctor", "bench")
+"""Each a module of this package with `add_parser` and `run`; `play` is meant where none is named."""
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 ok, 1 failed, 2 misused, 130 after Ctrl-C, 143 after SIGTERM."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] not in COMMANDS:
+        words = ["play", *words]
+    parser = argparse.ArgumentParser(prog="run.py", description="Real-time multi-person pose.")
+    # Only the command that is meant is imported: `doctor` must run where another command's libraries are missing.
+    command = importlib.import_module(f"stream.cli.{words[0]}")
+    command.add_parser(parser.add_subparsers(dest="command", metavar="|".join(COMMANDS)))
+    try:
+        return int(command.run(parser.parse_args(words)))
+    except (ValueError, FileExistsError) as error:
+        return _fail(error, MISUSED)
+    except (OSError, StreamError, EngineError) as error:
+        return _fail(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _fail(error: Exception, code: int) -> int:
+    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+    print(f"error: {text}", file=sys.stderr)
+    return code

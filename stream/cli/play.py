@@ -1,0 +1,176 @@
+"""The main job: a source in, people found, followed and posed; a window, a file and records out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+from stream.build import Session, open_session
+from stream.cli.summary import print_summary
+from stream.config import Config, load_config, to_yaml
+
+EXIT_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+DAMAGED = 1
+"""Exit code where a source could not be read whole: what could be was written."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `play`, which is meant where no command is named."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "play",
+        help="find, follow and pose people in a source (the default command)",
+        description="Finds, follows and poses the people of a source. Other commands: models, doctor, bench.",
+        epilog="example: run.py --source clip.mp4 --output out.mp4 --output out.jsonl",
+    )
+    add_run_flags(parser)
+    out = parser.add_argument_group("output")
+    out.add_argument("-o", "--output", action="append", dest="output", metavar="PATH",
+                     help="a video (mp4 mov mkv webm ts), records (.jsonl .coco.json .mot.txt .csv), "
+                     "a folder/ of pictures; repeatable")  # fmt: skip
+    out.add_argument("--show", action="store_const", const=True, help="a window; q or ESC quits, s saves a snapshot")
+    out.add_argument("--overwrite", action="store_const", const=True, help="replace outputs that exist")
+    out.add_argument("--background", choices=("video", "black"), dest="style.background", help="draw on this")
+    out.add_argument("--boxes", action="store_const", const=True, dest="style.boxes", help="draw boxes too")
+    out.add_argument("--encoder", dest="video.encoder", metavar="NAME", help="FFmpeg's name (libx264)")
+    out.add_argument("--preset", dest="video.preset", metavar="NAME", help="speed of the encoder (superfast)")
+    out.add_argument("--crf", type=int, dest="video.crf", metavar="N", help="quality, lower is better (23)")
+    out.add_argument("--bitrate", dest="video.bitrate", metavar="RATE", help="instead of a quality, as 4M")
+    out.add_argument("--scale", dest="video.scale", metavar="S", help="0.5, or 1280x720")
+    out.add_argument("--no-sound", action="store_const", const=False, dest="video.sound", help="leave the sound out")
+    more = parser.add_argument_group("configuration")
+    more.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that runs the pipeline takes: source, models, people, configuration."""
+    source = parser.add_argument_group("source")
+    source.add_argument("-s", "--source", action="append", dest="source", metavar="WHERE",
+                        help="a camera's number, a file, a folder or glob of pictures, rtsp://… http://…")  # fmt: skip
+    source.add_argument("--camera", dest="input.camera", metavar="WxH@FPS", help="ask a camera for 1280x720@30")
+    source.add_argument("--pixel-format", dest="input.pixel_format", metavar="NAME", help="ask a camera for mjpeg")
+    source.add_argument("--mirror", action="store_const", const=True, dest="input.mirror", help="as in a mirror")
+    source.add_argument("--start", type=seconds, dest="input.start_s", metavar="TIME", help="12.5 or 1:02:03")
+    source.add_argument("--end", type=seconds, dest="input.end_s", metavar="TIME", help="end before this time")
+    models = parser.add_argument_group("models")
+    models.add_argument("--detector", dest="models.detector", metavar="MODEL", help="a catalogue name or an .onnx")
+    models.add_argument("--pose", dest="models.pose", metavar="MODEL", help="a catalogue name or an .onnx")
+    models.add_argument("--imgsz", type=int, dest="models.detector_card.imgsz", metavar="N",
+                        help="input size of a detector that has none of its own")  # fmt: skip
+    models.add_argument("--detector-card", action="append", metavar="KEY=VALUE", default=[],
+                        help="what a card would say: family, color, letterbox, mean, std, scale")  # fmt: skip
+    models.add_argument("--pose-card", action="append", metavar="KEY=VALUE", default=[], help="skeleton=halpe26 …")
+    models.add_argument("--device", dest="models.device", metavar="D", help="auto, cpu or cuda:0")
+    models.add_argument("--backend", choices=("auto", "openvino", "onnxruntime"), dest="models.backend",
+                        help="inference library (auto: OpenVINO)")  # fmt: skip
+    models.add_argument("--precision", choices=("auto", "fp32", "bf16"), dest="models.precision",
+                        help="of the arithmetic (auto: bf16 where the CPU has it)")  # fmt: skip
+    people = parser.add_argument_group("people")
+    people.add_argument("--conf", type=float, dest="detect.confidence", metavar="P", help="lowest score (0.4)")
+    people.add_argument("--iou", type=float, dest="detect.iou", metavar="P", help="boxes that overlap so are one (0.5)")
+    people.add_argument("--max-people", type=int, dest="detect.max_people", metavar="N", help="at most so many")
+    people.add_argument("--detect-every", type=int, dest="detect.every", metavar="N", help="detect in each N-th frame")
+    people.add_argument("--smooth", choices=("auto", "on", "off"), dest="smooth", help="auto: on for live sources")
+    more = parser.add_argument_group("more")
+    more.add_argument("--config", type=Path, metavar="FILE", help="YAML, as configs/webcam.yaml")
+    more.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")
+
+
+def seconds(text: str) -> float:
+    """Seconds from `12.5`, `1:30` or `1:02:03`."""
+    total = 0.0
+    for part in text.split(":"):
+        total = total * 60 + float(part)
+    return total
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The configuration that the flags, the settings and the file mean together."""
+    keys = ("source", "output", "show", "overwrite", "smooth")
+    flags = {k: v for k, v in vars(args).items() if (k in keys or "." in k) and v is not None}
+    cards = [f"models.{m}_card.{s}" for m in ("detector", "pose") for s in getattr(args, f"{m}_card")]
+    return load_config(args.config, [*args.set, *cards], flags)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play; 0 when the source ended, 130 or 143 when a signal ended the run, 1 when part of the source was lost."""
+    config = config_of(args)
+    if args.print_config:
+        sys.stdout.write(to_yaml(config))
+        return 0
+    if not (config.output or config.show):
+        raise ValueError("nothing to do with the poses: give --output FILE or --show")
+    console = Console(stderr=True, highlight=False)
+    # The signals outlast the session, so that a second one does not break off the finishing of the outputs by half.
+    with stopped_by_signals() as signals, open_session(config) as session:
+        signals.session = session
+        for note in session.notes:
+            console.print(note, markup=False)
+        follow(session, console)
+    for warning in session.warnings:
+        console.print(f"warning: {warning}", markup=False, style="yellow")
+    print_summary(session, config)
+    if signals.first is not None:
+        return EXIT_OF_SIGNAL[signals.first]
+    return DAMAGED if session.damaged else 0
+
+
+@dataclass(slots=True)
+class Signals:
+    """The session that a signal ends, once there is one, and the signal that did."""
+
+    session: Session | None = None
+    first: signal.Signals | None = None
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """End the run in good order, or at once where nothing runs yet or this is the second signal."""
+        code = EXIT_OF_SIGNAL[signal.Signals(number)]
+        if self.session is None:
+            raise SystemExit(code)
+        if self.first is not None:
+            os._exit(code)
+        self.first = signal.Signals(number)
+        self.session.stop()
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Signals]:
+    """While open, SIGINT and SIGTERM are received by the Signals given."""
+    signals = Signals()
+    before = {number: signal.signal(number, signals.receive) for number in EXIT_OF_SIGNAL}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Live(ProgressColumn):
+    """Frames a second, people and frame age, as they are now."""
+
+    def render(self, task: Task) -> Text:
+        """One cell."""
+        return Text(task.fields.get("live", ""))
+
+
+def follow(session: Session, console: Console) -> None:
+    """Run the session to its end under a progress bar."""
+    total = session.infos[0].frame_count
+    bar = (BarColumn(), MofNCompleteColumn()) if total else (SpinnerColumn(), TextColumn("{task.completed} frames"))
+    with Progress(*bar, Live(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        for result in session:
+            age_ms = session.meter.age.latest_s * 1e3
+            live = f"{session.meter.fps:.1f} fps  {len(result.tracks.ids)} people  age {age_ms:.0f} ms"
+            progress.update(task, advance=1, live=live)

@@ -1,0 +1,113 @@
+"""From a configuration to a running session."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import make_result
+
+from engines.backends.base import EngineError
+from stream.build import Painter, check_outputs, open_session, tracker_options
+from stream.config import Config, build_options
+from stream.render import Style
+from stream.sinks.writer import QUEUE
+
+
+def config_for(assets: Path, clip: str, **keys: Any) -> Config:
+    models = {
+        "detector": str(assets / "models" / "yolox_nano.onnx"),
+        "pose": str(assets / "models" / "tinypose_256x192_dyn.onnx"),
+    }
+    return build_options(Config, {"source": str(assets / "video" / clip), "models": models, **keys})
+
+
+def test_results_come_one_after_another_without_windows_or_files(assets: Path) -> None:
+    with open_session(config_for(assets, "mmaction2_demo_skeleton.mp4", input={"end_s": 0.3})) as session:
+        results = list(session)
+    assert [result.frame.index for result in results] == list(range(9))
+    assert all(result.tracks.ids.tolist() == [1, 2] for result in results)
+    assert results[0].poses.keypoints.shape == (2, 17, 2)
+    inside = (results[0].poses.keypoints >= -50) & (results[0].poses.keypoints <= (1970, 1130))
+    assert inside.all()
+    assert session.warnings == ()
+    assert [stage.name for stage in session.meter.stages()] == ["detect", "track", "pose", "smooth", "output"]
+
+
+def test_stop_ends_the_iteration_and_the_threads(assets: Path) -> None:
+    results = []
+    with open_session(config_for(assets, "intel_one-by-one-person-detection.mp4")) as session:
+        for result in session:
+            results.append(result)
+            if len(results) == 5:
+                session.stop()
+    assert 5 <= len(results) <= 6
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("capture")]
+
+
+def test_notes_tell_source_models_and_what_they_run_on(assets: Path) -> None:
+    with open_session(config_for(assets, "fiyud_dance.mp4")) as session:
+        source, detector, pose = session.notes
+    assert "720x1280, 30 fps, 267 frames (every frame)" in source
+    assert "YOLOX raw, 416x416" in detector
+    assert "OpenVINO CPU" in detector
+    assert "heat maps, 256x192" in pose
+
+
+def test_an_error_while_opening_closes_what_was_opened(assets: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    config = config_for(assets, "fiyud_dance.mp4")
+    config = build_options(Config, {"source": list(config.source), "models": {"detector": str(tmp_path / "bad.onnx")}})
+    with pytest.raises(EngineError, match=r"bad\.onnx"), open_session(config):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "no source"),
+        ({"source": ["a.mp4", "b.mp4"]}, "one source at a time, got 2: a.mp4, b.mp4"),
+        ({"source": "a.mp4", "output": ["x.mp4", "./x.mp4"]}, "two outputs to .*x.mp4"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_opened(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message), open_session(build_options(Config, keys)):
+        pass
+
+
+def test_an_output_onto_its_own_source_is_refused(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"")
+    with pytest.raises(ValueError, match="is the source itself"):
+        check_outputs(Config(source=(str(clip),), output=(str(tmp_path / "." / "a.mp4"),), overwrite=True))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "wanted"), [(0.4, (0.1, 0.4, 0.5)), (0.2, (0.1, 0.2, 0.25)), (0.05, (0.05, 0.05, 0.0625))]
+)
+def test_the_confidence_scales_the_scores_of_the_tracker(confidence: float, wanted: tuple[float, ...]) -> None:
+    options = tracker_options(build_options(Config, {"detect": {"confidence": confidence}}))
+    assert (options.low_score, options.high_score, options.new_score) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("confidence", [0.01, 0.5, 0.9, 0.99])
+def test_every_confidence_gives_options_that_hold(confidence: float) -> None:
+    options = tracker_options(build_options(Config, {"detect": {"confidence": confidence}}))
+    assert options.low_score <= options.high_score == confidence <= options.new_score < 1
+
+
+def test_a_picture_stays_as_it_is_while_sinks_may_hold_it() -> None:
+    painter = Painter(Style(ids=False))
+    pictures = [painter.paint(make_result(index, people=0)) for index in range(QUEUE + 3)]
+    assert [int(picture.image[0, 0, 0]) for picture in pictures] == list(range(QUEUE + 3))
+
+
+def test_a_painted_frame_is_left_alone() -> None:
+    result = make_result(7, people=1)
+    before = result.frame.image.copy()
+    picture = Painter(Style()).paint(result)
+    assert np.array_equal(result.frame.image, before)
+    assert not np.array_equal(picture.image, before)
