@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -186,15 +187,16 @@ def check_outputs(config: Config) -> None:
 
 def _open_models(config: Config, stack: ExitStack) -> tuple[OpenModel, OpenModel]:
     options = config.models
-    run_on = {
-        "backend": options.backend,
-        "device": options.device,
-        "precision": options.precision,
-        "threads": options.threads,
-    }
-    detector = open_model(options.detector, "detect", options.detector_card, **run_on)
+    open_on = partial(
+        open_model,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
+    detector = open_on(options.detector, "detect", options.detector_card)
     stack.callback(detector.backend.close)
-    pose = open_model(options.pose, "pose", options.pose_card, **run_on)
+    pose = open_on(options.pose, "pose", options.pose_card)
     stack.callback(pose.backend.close)
     return detector, pose
 

@@ -1,0 +1,232 @@
+"""A window on the screen: the picture, how fast it goes and how old it is; keys end, save and hold it.
+
+OpenCV's windows live on the main thread, and so does this sink.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engines.results import Image
+from stream.frame import Frame
+from stream.pipeline import Result
+from stream.render import WHITE, draw_text
+from stream.sinks.base import Picture
+from stream.sinks.display import display_fault, x11_only
+from stream.source import SourceInfo, StreamError
+
+LARGEST_AT_FIRST = (720, 1280)
+"""Height and width of a new window at most; it may be drawn larger by its edge."""
+STILL_S = 2.0
+"""How long a still picture is shown where no key is pressed."""
+NOTICE_S = 2.0
+"""How long a message stays in the corner."""
+RATE_S = 1.0
+"""Over how long frames a second are counted."""
+SLACK_S = 0.5
+"""A file that is behind by less makes up for it; by more, it goes on from where it is."""
+SLICE_MS = 50
+"""A signal is noticed after so long at most: no Python runs while OpenCV waits for a key."""
+
+ESCAPE = 27
+_PAPER = (40, 40, 40)
+_FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+
+
+class WindowSink:
+    """Shows every picture. q, ESC and the window's X set `stopped`; s saves a snapshot; space holds and goes on.
+
+    What is live is shown at once, a file no faster than it was taken, a still picture for `STILL_S` or until a key is
+    pressed. Raises StreamError where there is no display. For the main thread only.
+    """
+
+    needs_picture = True
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, info: SourceInfo, stopped: threading.Event, snapshots: Path) -> None:
+        self._info = info
+        self._stopped = stopped
+        self._snapshots = snapshots
+        self._title = f"posestream {info.source_id}"
+        self._pace = None if info.live or info.still else Pace()
+        self._rate = Rate()
+        self._fps = 0.0
+        self._held = False
+        self._notice = ("", 0.0)
+        self._on_screen: tuple[Frame, Picture] | None = None
+        self._open()
+
+    def write(self, result: Result, picture: Picture | None) -> None:
+        """Show one picture when its time has come."""
+        if picture is None:
+            raise ValueError("a window shows pictures, got None")
+        if self._pace is not None:
+            self._wait(self._pace.due(result.frame.time, time.monotonic()))
+        if self._is_gone() or self._stopped.is_set():
+            self._stopped.set()
+            return
+        self._on_screen = (result.frame, picture)
+        self._fps = self._rate.count(time.monotonic())
+        self._show()
+        self._press(cv2.pollKey())
+        if result.frame.still or self._held:
+            self._wait(time.monotonic() + (STILL_S if result.frame.still else 0), any_key_ends=True)
+
+    def close(self) -> None:
+        """Close the window."""
+        if not self._is_gone():
+            cv2.destroyWindow(self._title)
+            cv2.pollKey()  # Qt closes it only when it gets to see its events.
+
+    def _open(self) -> None:
+        fault = display_fault()
+        if fault is not None:
+            raise StreamError(f"--show needs a display: {fault}; use --output, or run under xvfb-run")
+        if sys.platform.startswith("linux"):
+            os.environ.update(x11_only(os.environ))
+        height, width = self._info.size
+        scale = min(1.0, LARGEST_AT_FIRST[0] / height, LARGEST_AT_FIRST[1] / width)
+        try:
+            cv2.namedWindow(self._title, _FLAGS)
+            cv2.resizeWindow(self._title, max(1, round(width * scale)), max(1, round(height * scale)))
+        except cv2.error as error:
+            raise StreamError(
+                f"--show: this OpenCV has no windows ({error.err}); pip uninstall opencv-python-headless, "
+                "then pip install --force-reinstall opencv-python"
+            ) from error
+
+    def _is_gone(self) -> bool:
+        """Whether the window was closed by its X."""
+        try:
+            return bool(cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1)
+        except cv2.error:
+            return True
+
+    def _wait(self, until_s: float, *, any_key_ends: bool = False) -> None:
+        """Attend to keys until that time, or for as long as the picture is held."""
+        while not self._stopped.is_set() and (self._held or time.monotonic() < until_s):
+            rest_ms = int((until_s - time.monotonic()) * 1e3)
+            pressed = self._press(cv2.waitKey(min(max(rest_ms, 1), SLICE_MS)))
+            if pressed and any_key_ends and not self._held:
+                return
+            if self._is_gone():
+                self._stopped.set()
+
+    def _press(self, key: int) -> bool:
+        """Do what a key asks for; True where one was pressed that has no meaning of its own."""
+        # Small letters only: on some systems OpenCV gives the arrow keys the codes of capital ones.
+        if key in (ord("q"), ESCAPE):
+            self._stopped.set()
+        elif key == ord("s"):
+            self._save()
+        elif key == ord(" "):
+            self._held = not self._held
+            if self._pace is not None:
+                self._pace.restart()
+            self._say("held; space goes on" if self._held else "")
+        else:
+            return key >= 0
+        return False
+
+    def _save(self) -> None:
+        """Write the picture on the screen, without its corner, to a file that was not there before."""
+        if self._on_screen is None:
+            return
+        frame, picture = self._on_screen
+        try:
+            self._say(f"saved {save_snapshot(picture.image, frame, self._snapshots)}")
+        except OSError as error:
+            self._say(f"not saved: {error.strerror}: {self._snapshots}")
+
+    def _say(self, text: str) -> None:
+        self._notice = (text, time.monotonic() + NOTICE_S)
+        if self._on_screen is not None:
+            self._show()
+
+    def _show(self) -> None:
+        if self._on_screen is None:
+            return
+        frame, picture = self._on_screen
+        _, _, width, height = cv2.getWindowImageRect(self._title)
+        view = fit(picture.image, (height, width))
+        text, until_s = self._notice
+        if text and (self._held or time.monotonic() < until_s):
+            _write_corner(view, text)
+        elif not frame.still:
+            age = f"  {(time.monotonic_ns() - frame.captured_ns) / 1e6:.0f} ms" if self._info.live else ""
+            _write_corner(view, f"{self._fps:.1f} fps{age}")
+        cv2.imshow(self._title, view)
+
+
+class Pace:
+    """When the frames of a file are due, so that it plays no faster than it was taken."""
+
+    def __init__(self) -> None:
+        self._start_s: float | None = None
+        self._last_s = 0.0
+
+    def due(self, media_s: float, now_s: float) -> float:
+        """The time on the clock of `now_s` at which the frame of media time `media_s` is to be shown."""
+        if self._start_s is None or media_s < self._last_s or now_s - (self._start_s + media_s) > SLACK_S:
+            self._start_s = now_s - media_s
+        self._last_s = media_s
+        return self._start_s + media_s
+
+    def restart(self) -> None:
+        """Take the next frame as due at once."""
+        self._start_s = None
+
+
+class Rate:
+    """Frames a second over the last `RATE_S`."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def count(self, now_s: float) -> float:
+        """Count a frame; the rate up to now, 0 for the first."""
+        self._times.append(now_s)
+        while len(self._times) > 2 and now_s - self._times[0] > RATE_S:
+            self._times.popleft()
+        span_s = now_s - self._times[0]
+        return (len(self._times) - 1) / span_s if span_s > 0 else 0.0
+
+
+def fit(image: Image, size: tuple[int, int]) -> Image:
+    """A copy of a picture, made smaller where it does not fit (height, width); its shape is kept."""
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    if not 0 < scale < 1:
+        return image.copy()
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def save_snapshot(image: Image, frame: Frame, folder: Path) -> Path:
+    """Write SOURCE-INDEX.png into a folder, with -2, -3, … where that name is taken; OSError where it cannot be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.-]+", "_", Path(frame.source_id).stem) or "snapshot"
+    _, encoded = cv2.imencode(".png", image)
+    number = 1
+    while True:
+        path = folder / f"{stem}-{frame.index:06d}{f'-{number}' if number > 1 else ''}.png"
+        try:
+            with path.open("xb") as file:
+                file.write(encoded.tobytes())
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _write_corner(view: Image, text: str) -> None:
+    capital = max(9.0, min(view.shape[:2]) / 45)
+    draw_text(view, text, (0, 0), capital, WHITE, _PAPER)
