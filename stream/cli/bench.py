@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from stream.bench import Efficiency, measure
-from stream.cli.play import add_run_flags, config_of
+from stream.cli.play import add_model_flags, config_of
 from stream.cli.summary import stage_table
 
 
@@ -24,14 +24,17 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("clip", help="a video file")
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="measure N times, tell all (1)")
-    add_run_flags(parser)
+    add_model_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     config = config_of(args)
     console = Console(highlight=False)
-    console.print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}")
+    console.print(
+        f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        soft_wrap=True,
+    )
     for _ in range(args.rounds):
         print_efficiency(console, measure(args.clip, config))
     return 0
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def print_efficiency(console: Console, found: Efficiency) -> None:
     """One measurement on one screen."""
     for note in found.notes:
-        console.print(note, markup=False)
+        console.print(note, markup=False, soft_wrap=True)
     console.print(stage_table(found.stages))
     parts = f"decode {found.decode_s:.2f} + inference {found.inference_s:.2f} + encode {found.encode_s:.2f}"
     console.print(f"{found.frames} frames in {found.wall_s:.2f} s: {found.fps:.1f} fps")

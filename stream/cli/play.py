@@ -34,7 +34,8 @@ def add_parser(commands: Any) -> None:
         description="Finds, follows and poses the people of a source. Other commands: models, doctor, bench.",
         epilog="example: run.py --source clip.mp4 --output out.mp4 --output out.jsonl",
     )
-    add_run_flags(parser)
+    add_source_flags(parser)
+    add_model_flags(parser)
     out = parser.add_argument_group("output")
     out.add_argument("-o", "--output", action="append", dest="output", metavar="PATH",
                      help="a video (mp4 mov mkv webm ts), records (.jsonl .coco.json .mot.txt .csv), "
@@ -53,8 +54,8 @@ def add_parser(commands: Any) -> None:
     more.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
 
 
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that runs the pipeline takes: source, models, people, configuration."""
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says where frames come from."""
     source = parser.add_argument_group("source")
     source.add_argument("-s", "--source", action="append", dest="source", metavar="WHERE",
                         help="a camera's number, a file, a folder or glob of pictures, rtsp://… http://…")  # fmt: skip
@@ -63,6 +64,10 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--mirror", action="store_const", const=True, dest="input.mirror", help="as in a mirror")
     source.add_argument("--start", type=seconds, dest="input.start_s", metavar="TIME", help="12.5 or 1:02:03")
     source.add_argument("--end", type=seconds, dest="input.end_s", metavar="TIME", help="end before this time")
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that runs the pipeline takes: models, people, configuration."""
     models = parser.add_argument_group("models")
     models.add_argument("--detector", dest="models.detector", metavar="MODEL", help="a catalogue name or an .onnx")
     models.add_argument("--pose", dest="models.pose", metavar="MODEL", help="a catalogue name or an .onnx")
@@ -109,17 +114,17 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         sys.stdout.write(to_yaml(config))
         return 0
-    if not (config.output or config.show):
+    if config.source and not (config.output or config.show):
         raise ValueError("nothing to do with the poses: give --output FILE or --show")
     console = Console(stderr=True, highlight=False)
     # The signals outlast the session, so that a second one does not break off the finishing of the outputs by half.
     with stopped_by_signals() as signals, open_session(config) as session:
         signals.session = session
         for note in session.notes:
-            console.print(note, markup=False)
+            console.print(note, markup=False, soft_wrap=True)
         follow(session, console)
     for warning in session.warnings:
-        console.print(f"warning: {warning}", markup=False, style="yellow")
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
     print_summary(session, config)
     if signals.first is not None:
         return EXIT_OF_SIGNAL[signals.first]

@@ -25,8 +25,10 @@ def print_summary(session: Session, config: Config) -> None:
     if not still:
         figures.add_row("identities", str(meter.identities))
     figures.add_row("speed", f"{meter.fps:.1f} fps")
-    ages = [f"{meter.age.percentile_s(p) * 1e3:.0f}" for p in (50, 95, 99)]
-    figures.add_row("frame age", f"{' / '.join(ages)} ms (p50 / p95 / p99)")
+    # The oldest frames of a file are those that waited for the models to load.
+    percents = (50, 95, 99) if session.infos[0].live else (50, 95)
+    ages = " / ".join(f"{meter.age.percentile_s(percent) * 1e3:.0f}" for percent in percents)
+    figures.add_row("frame age", f"{ages} ms ({' / '.join(f'p{percent}' for percent in percents)})")
     for output in config.output:
         figures.add_row("output", str(Path(output)))
     console.print(figures)

@@ -50,7 +50,6 @@ class WindowSink:
     """
 
     needs_picture = True
-    warnings: tuple[str, ...] = ()
 
     def __init__(self, info: SourceInfo, stopped: threading.Event, snapshots: Path) -> None:
         self._info = info
@@ -63,7 +62,13 @@ class WindowSink:
         self._held = False
         self._notice = ("", 0.0)
         self._on_screen: tuple[Frame, Picture] | None = None
+        self._unsaved: list[str] = []
         self._open()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The snapshots that could not be saved."""
+        return tuple(self._unsaved)
 
     def write(self, result: Result, picture: Picture | None) -> None:
         """Show one picture when its time has come."""
@@ -145,7 +150,9 @@ class WindowSink:
         try:
             self._say(f"saved {save_snapshot(picture.image, frame, self._snapshots)}")
         except OSError as error:
-            self._say(f"not saved: {error.strerror}: {self._snapshots}")
+            fault = f"snapshot not saved in {self._snapshots}: {error.strerror}"
+            self._unsaved.append(fault)
+            self._say(fault)
 
     def _say(self, text: str) -> None:
         self._notice = (text, time.monotonic() + NOTICE_S)
@@ -207,7 +214,7 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
     if not 0 < scale < 1:
         return image.copy()
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def save_snapshot(image: Image, frame: Frame, folder: Path) -> Path:

@@ -1,427 +1,331 @@
-"""The window: under Xvfb, with real key strokes and screenshots; its arithmetic and refusals without."""
+"""The window is tried in a process of its own, on an X server of its own: Qt ends a process where it cannot go on."""
 
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import os
-import queue
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fakes import FakeSource, make_frame
 
-from stream.sinks.window import Pace, WindowSink, check_display, first_size, fitted, save_snapshot
-from stream.source import SourceInfo, StreamError
+from engines.results import Image
+from stream.sinks.display import display_fault
+from stream.sinks.window import Pace, Rate, WindowSink, fit, save_snapshot
+from stream.source import StreamError
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 30
-TITLE = "clip.mp4 - posestream"
-RED, BLUE, GREEN, BLACK = (0, 0, 255), (255, 0, 0), (0, 255, 0), (0, 0, 0)
+TOOLS = ("Xvfb", "xdotool", "import")
+LEFT, RIGHT = (255, 64, 0), (0, 128, 255)
+"""Blue, green, red of the halves of the picture that the child shows."""
 
-SHOW = """
-import sys, threading, time
-from fractions import Fraction
+CHILD = f"""
+import signal, sys, threading, time
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from engines.results import Poses
-from engines.skeletons import COCO17
-from stream.frame import Frame
-from stream.pipeline import Result
+from fakes import FakeSource, make_result
 from stream.sinks.base import Picture
 from stream.sinks.window import WindowSink
-from stream.source import SourceInfo
-from tracker.results import Tracks
 
-kind, folder = sys.argv[1], Path(sys.argv[2])
-info = SourceInfo("clip.mp4", "clip.mp4", (480, 640), Fraction(1, 25), live=kind == "live", still=kind == "still")
+height, width = int(sys.argv[1]), int(sys.argv[2])
+live, snapshots, count = sys.argv[3] == "live", Path(sys.argv[4]), int(sys.argv[5])
+image = np.empty((height, width, 3), np.uint8)
+image[:, : width // 2], image[:, width // 2 :] = {LEFT}, {RIGHT}
+image.setflags(write=False)
 stopped = threading.Event()
-window = WindowSink(info, stopped, folder)
-nobody = Tracks(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-no_poses = Poses(np.zeros((0, 17, 2), np.float32), np.zeros((0, 17), np.float32), COCO17)
-count = {"live": 100_000, "file": 20, "still": 2}[kind]
-told = 0
-for index in range(count):
-    image = np.zeros((480, 640, 3), np.uint8)
-    image[:, :320] = (0, 255, 0) if kind == "still" and index else (0, 0, 255)
-    image[:, 320:] = (255, 0, 0)
-    image.flags.writeable = False
-    frame = Frame(image, index, index, Fraction(1, 25), "clip.mp4", time.monotonic_ns(), still=kind == "still")
-    before = image.copy()
-    window.write(Result(frame, nobody, no_poses), Picture(image, np.zeros((0, 4), np.int32)))
-    assert (image == before).all()
-    if stopped.is_set():
-        break
-    print("shown", index, time.monotonic(), flush=True)
-    for line in (*window.notes, *window.warnings)[told:]:
-        told += 1
-        print(line, flush=True)
-window.close()
-for line in (*window.notes, *window.warnings)[told:]:
-    print(line, flush=True)
-print("stopped" if stopped.is_set() else "ended", flush=True)
+signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+info = replace(FakeSource(0, live=live).info, size=(height, width))
+sink = WindowSink(info, stopped, snapshots)
+begun = time.monotonic()
+index = 0
+while index < count and not stopped.is_set():
+    sink.write(make_result(index), Picture(image, np.zeros((0, 4), np.int32)))
+    print("shown", index, flush=True)
+    index += 1
+print("took", time.monotonic() - begun)
+print(*sink.warnings, sep="\\n")
+sink.close()
 """
 
 
 @pytest.fixture(scope="module")
-def screen() -> Iterator[str]:
-    """A virtual screen of 1280x800; its name, as DISPLAY takes it."""
-    missing = [name for name in ("Xvfb", "xdotool", "import") if shutil.which(name) is None]
+def display() -> Iterator[str]:
+    """A screen of 1600 x 1000 on an X server that this test alone uses."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
-        if os.environ.get("REQUIRE_ASSETS") == "1":
-            pytest.fail(f"REQUIRE_ASSETS=1 but {missing} are missing; apt-get install xvfb xdotool imagemagick")
-        pytest.skip(f"{missing} are missing; apt-get install xvfb xdotool imagemagick")
-    read_end, write_end = os.pipe()
-    # Without -noreset the server starts anew when one test's window closes, and takes the next one's with it.
-    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset"]
-    with subprocess.Popen(command, pass_fds=[write_end], stderr=subprocess.DEVNULL) as server:
-        os.close(write_end)
-        with os.fdopen(read_end) as pipe:
-            number = pipe.readline().strip()
-        try:
-            assert number, "Xvfb did not start"
-            yield f":{number}"
-        finally:
-            server.terminate()
+        if os.environ.get("REQUIRE_DISPLAY") == "1":
+            pytest.fail(f"REQUIRE_DISPLAY=1 but {', '.join(missing)} not found")
+        pytest.skip(f"{', '.join(missing)} not found; apt-get install xvfb xdotool imagemagick")
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        yield f":{server.stdout.readline().strip()}"
+        server.terminate()
 
 
-class Shown:
-    """A window in a process of its own, watched through its output and the screen."""
+class Window:
+    """A child that shows pictures until it is told to stop."""
 
-    def __init__(self, screen: str, kind: str, snapshots: Path) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("QT_")}
-        self.screen = screen
-        self.environment = environment | {"DISPLAY": screen, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "wayland"}
+    def __init__(self, display: str, *arguments: object) -> None:
+        self.display = display
+        self.environ = {**os.environ, "DISPLAY": display, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SHOW, kind, str(snapshots)],
-            env=self.environment,
+            [sys.executable, "-c", CHILD, *map(str, arguments)],
+            env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            bufsize=1,
         )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, name="window's output")
-        self._reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.strip())
-        self._lines.put("")
-
-    def line(self, start: str) -> str:
-        """The next line of output that begins with `start`."""
-        deadline = time.monotonic() + PATIENCE_S
-        while line := self._lines.get(timeout=max(0.1, deadline - time.monotonic())):
-            if line.startswith(start):
-                return line
-        assert self.process.stderr is not None
-        pytest.fail(f"the window's process ended before {start!r}: {self.process.stderr.read()}")
-
-    def until(self, matches: Callable[[NDArray[np.uint8]], object]) -> NDArray[np.uint8]:
-        """The first screenshot, BGR, that matches."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            command = ["import", "-window", "root", "png:-"]
-            png = subprocess.run(command, env=self.environment, capture_output=True, check=True, timeout=PATIENCE_S)
-            shot = np.asarray(cv2.imdecode(np.frombuffer(png.stdout, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-            if matches(shot):
-                return shot
-        pytest.fail(f"the screen never came to match; last {shot[400, ::160].tolist()}")
-
-    def window(self) -> str:
-        """The number of the window."""
-        return self.xdotool("search", "--sync", "--onlyvisible", "--name", TITLE).split()[0]
-
-    def xdotool(self, *words: str) -> str:
-        done = subprocess.run(
-            ["xdotool", *words], env=self.environment, capture_output=True, check=True, text=True, timeout=PATIENCE_S
-        )
-        return done.stdout
+    def wait_for(self, count: int) -> None:
+        """Until that many more pictures were shown."""
+        for _ in range(count):
+            line = self.process.stdout.readline()
+            assert line.startswith("shown"), line + self.process.stderr.read()
 
     def press(self, key: str) -> None:
-        self.xdotool("windowfocus", "--sync", self.window())
-        self.xdotool("key", key)
+        self.tool("xdotool", "search", "--sync", "--name", "^posestream fake$", "windowfocus", "--sync", "key", key)
 
-    def end(self) -> tuple[int, str]:
-        """The exit code of the process and what it complained about."""
-        code = self.process.wait(PATIENCE_S)
-        assert self.process.stderr is not None
-        return code, self.process.stderr.read()
+    def screenshot(self) -> Image:
+        """The screen, once the server has put the window on it."""
+        for _ in range(50):
+            self.wait_for(5)
+            encoded = self.tool("import", "-window", "root", "png:-").stdout
+            screen = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+            if screen.any():
+                break
+        return screen
+
+    def is_silent(self) -> bool:
+        """Whether within the next 500 pictures none was shown for half a second."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            for _ in range(500):
+                if not selector.select(0.5):
+                    return True
+                self.process.stdout.readline()
+        return False
+
+    def finish(self) -> list[str]:
+        """What else the child says until it ends, in order and without a complaint."""
+        out, complaints = self.process.communicate(timeout=20)
+        assert (self.process.returncode, complaints) == (0, "")
+        return out.splitlines()
+
+    def tool(self, *command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(command, env=self.environ, capture_output=True, check=True, timeout=20)
+
+
+Open = Callable[..., Window]
 
 
 @pytest.fixture
-def show(screen: str, tmp_path: Path) -> Iterator[Callable[[str], Shown]]:
-    """Opens a window on the virtual screen that shows red | blue, 640x480: live, of a file, or stills."""
-    opened: list[Shown] = []
+def open_window(display: str, tmp_path: Path) -> Iterator[Open]:
+    opened: list[Window] = []
 
-    def start(kind: str) -> Shown:
-        opened.append(Shown(screen, kind, tmp_path / "snapshots"))
+    def start(size: tuple[int, int] = (240, 320), kind: str = "live", count: int = 100_000) -> Window:
+        opened.append(Window(display, *size, kind, tmp_path / "snapshots", count))
         return opened[-1]
 
     yield start
-    for shown in opened:
-        with shown.process as process:
-            if process.poll() is None:
-                process.kill()
-            shown._reader.join(PATIENCE_S)
+    for window in opened:
+        window.process.kill()
+        window.process.communicate()
 
 
-def at(shot: NDArray[np.uint8], x: int, y: int) -> tuple[int, ...]:
-    return tuple(shot[y, x].tolist())
+def test_the_picture_is_on_the_screen_with_its_corner_and_q_ends_it(open_window: Open) -> None:
+    window = open_window()
+    screen = window.screenshot()
+    assert tuple(screen[120, 80].tolist()) == LEFT
+    assert tuple(screen[120, 240].tolist()) == RIGHT
+    assert (screen[:, 320:] == 0).all()
+    assert (screen[240:] == 0).all()
+    assert screen[2:12, 2:60].min() < 60  # the corner's paper
+    assert screen[2:12, 2:60].max() > 200  # and its letters
+    window.press("q")
+    window.finish()
 
 
-def red_and_blue(shot: NDArray[np.uint8]) -> bool:
-    return at(shot, 160, 400) == RED and at(shot, 480, 400) == BLUE
+def test_a_picture_larger_than_the_screen_is_fitted(open_window: Open) -> None:
+    window = open_window((2160, 3840))
+    screen = window.screenshot()
+    assert tuple(screen[700, 20].tolist()) == LEFT
+    assert tuple(screen[700, 1260].tolist()) == RIGHT
+    assert (screen[725:] == 0).all()
+    window.press("Escape")
+    window.finish()
 
 
-def test_a_live_picture_fills_the_window_and_q_ends_it(show: Callable[[str], Shown]) -> None:
-    live = show("live")
-    live.line("shown 40 ")
-    shot = live.until(red_and_blue)
-    assert at(shot, 639, 479) == BLUE
-    assert at(shot, 700, 400) == at(shot, 160, 500) == BLACK
-    corner = shot[:20, :60]
-    assert (corner.min(axis=2) > 200).sum() > 20, "rate and age stand in the corner"
-    live.press("q")
-    live.line("stopped")
-    assert live.end() == (0, "")
+def test_s_saves_the_picture_without_its_corner_and_never_over_another(open_window: Open, tmp_path: Path) -> None:
+    window = open_window()
+    window.wait_for(5)
+    folder = tmp_path / "snapshots"
+    window.press("s")
+    while not folder.exists() or not list(folder.iterdir()):
+        window.wait_for(1)
+    window.press("q")
+    window.finish()
+    (snapshot,) = folder.iterdir()
+    saved = cv2.imread(str(snapshot))
+    assert saved.shape == (240, 320, 3)
+    assert (saved[:, :160] == LEFT).all()
+    assert (saved[:, 160:] == RIGHT).all()
 
 
-@pytest.mark.parametrize("key", ["Escape", "Q"])
-def test_escape_and_a_capital_end_it_too(show: Callable[[str], Shown], key: str) -> None:
-    live = show("live")
-    live.line("shown 0 ")
-    live.press(key)
-    live.line("stopped")
-    assert live.end() == (0, "")
+def test_a_snapshot_that_cannot_be_saved_is_a_warning(open_window: Open, tmp_path: Path) -> None:
+    (tmp_path / "snapshots").write_text("a file is in the way")
+    window = open_window()
+    window.wait_for(5)
+    window.press("s")
+    window.wait_for(50)
+    window.press("q")
+    assert window.finish()[-1].startswith(f"snapshot not saved in {tmp_path / 'snapshots'}: ")
 
 
-def test_closing_the_window_ends_it(show: Callable[[str], Shown]) -> None:
-    live = show("live")
-    live.line("shown 0 ")
-    press_close_button(live.screen, int(live.window()))
-    live.line("stopped")
-    assert live.end() == (0, "")
+def test_space_holds_the_picture_and_lets_it_go(open_window: Open) -> None:
+    window = open_window()
+    window.wait_for(5)
+    window.press("space")
+    assert window.is_silent()
+    window.press("space")
+    window.wait_for(5)
+    window.press("q")
+    window.finish()
 
 
-def test_s_saves_the_picture_without_its_corner_and_never_replaces_one(
-    show: Callable[[str], Shown], tmp_path: Path
-) -> None:
-    live = show("live")
-    live.line("shown 5 ")
-    live.press("s")
-    first = Path(live.line("snapshot: ").removeprefix("snapshot: "))
-    live.press("s")
-    second = Path(live.line("snapshot: ").removeprefix("snapshot: "))
-    assert first != second
-    assert sorted(p for p in (tmp_path / "snapshots").iterdir()) == sorted([first, second])
-    assert first.name.startswith("clip.mp4-")
-    image = cv2.imread(str(first))
-    assert image is not None
-    assert image.shape == (480, 640, 3)
-    assert (image[:, :320] == RED).all()
-    assert (image[:, 320:] == BLUE).all()
+def test_a_signal_ends_a_held_picture(open_window: Open) -> None:
+    window = open_window()
+    window.wait_for(5)
+    window.press("space")
+    assert window.is_silent()
+    window.process.send_signal(signal.SIGTERM)
+    window.finish()
 
 
-def test_a_snapshot_that_cannot_be_saved_is_a_warning(show: Callable[[str], Shown], tmp_path: Path) -> None:
-    (tmp_path / "snapshots").write_text("in the way")
-    live = show("live")
-    live.line("shown 0 ")
-    live.press("s")
-    assert live.line("snapshot ").endswith(f"not saved in {tmp_path / 'snapshots'} (File exists)")
-    live.line("shown ")
+def test_closing_the_window_ends_the_run(open_window: Open) -> None:
+    window = open_window()
+    window.wait_for(5)
+    number = window.tool("xdotool", "search", "--sync", "--name", "^posestream fake$").stdout.split()[0]
+    ask_to_close(window.display, int(number))
+    window.finish()
 
 
-def test_the_picture_keeps_its_shape_in_any_window(show: Callable[[str], Shown]) -> None:
-    live = show("live")
-    live.line("shown 0 ")
-    live.xdotool("windowsize", "--sync", live.window(), "1000", "300")
-    # 640x480 in 1000x300 is 400x300, 300 from the left.
-    wanted = {(310, 200): RED, (690, 200): BLUE, (290, 200): BLACK, (710, 200): BLACK, (490, 299): RED}
-    live.until(lambda shot: all(at(shot, *point) == colour for point, colour in wanted.items()))
+def test_a_file_plays_no_faster_than_it_was_taken(open_window: Open) -> None:
+    lines = open_window(kind="file", count=11).finish()
+    assert lines[10] == "shown 10"
+    assert float(lines[11].removeprefix("took ")) >= 0.4  # ten steps of 1/25 s
 
 
-def test_a_file_plays_at_its_own_rate_and_loses_nothing(show: Callable[[str], Shown]) -> None:
-    file = show("file")
-    times = [float(file.line(f"shown {index} ").split()[2]) for index in range(20)]
-    file.line("ended")
-    assert times[-1] - times[0] == pytest.approx(19 / 25, abs=0.4)
-    assert times[-1] - times[0] > 19 / 25 - 0.06
-    assert file.end() == (0, "")
-
-
-def test_a_still_waits_for_a_key(show: Callable[[str], Shown], tmp_path: Path) -> None:
-    stills = show("still")
-    stills.until(red_and_blue)
-    stills.press("Shift_L")
-    stills.press("s")
-    shot = stills.until(lambda s: (s[:20, :60].min(axis=2) > 200).sum() > 20)
-    assert red_and_blue(shot), "s and shift do not go on"
-    stills.press("space")
-    stills.line("shown 0 ")
-    stills.until(lambda s: at(s, 160, 400) == GREEN)
-    stills.press("Right")
-    stills.line("shown 1 ")
-    stills.line("ended")
-    assert [p.name for p in (tmp_path / "snapshots").iterdir()] == ["clip.mp4-0.png"]
-    assert stills.end() == (0, "")
-
-
-def test_a_signal_reaches_python_while_a_still_waits(show: Callable[[str], Shown]) -> None:
-    stills = show("still")
-    stills.until(red_and_blue)
-    stills.process.send_signal(signal.SIGINT)
-    code, complaint = stills.end()
-    assert code != 0
-    assert "KeyboardInterrupt" in complaint
-
-
-def test_a_file_is_paced_by_its_time_stamps() -> None:
-    pace = Pace()
-    assert pace.due_s(7.0, 100.0) == 100.0
-    assert pace.due_s(7.5, 100.1) == 100.5
-    assert pace.due_s(7.75, 100.5) == 100.75
-
-
-def test_a_late_frame_is_not_made_up_for() -> None:
-    pace = Pace()
-    pace.due_s(0.0, 100.0)
-    assert pace.due_s(0.04, 103.0) == pytest.approx(103.0 - 0.02)
-    assert pace.due_s(0.08, 103.0) == pytest.approx(103.0 + 0.02)
-    assert pace.due_s(0.12, 103.0) == pytest.approx(103.0 + 0.06)
-
-
-def test_the_jitter_of_the_timer_does_not_add_up() -> None:
-    pace = Pace()
-    shown = due = pace.due_s(0.0, 100.0)
-    for index in range(1, 101):
-        due = pace.due_s(index * 0.04, shown)
-        shown = due + 0.002
-    assert due == pytest.approx(104.0)
-
-
-@pytest.mark.parametrize(
-    ("picture", "window"),
-    [
-        ((480, 640), (480, 640)),
-        ((1080, 1920), (680, 1209)),
-        ((1920, 1088), (680, 385)),
-        ((720, 2560), (360, 1280)),
-        ((48, 64), (240, 320)),
-        ((1, 1), (320, 320)),
-        ((1, 5000), (1, 1280)),
-    ],
-)
-def test_a_new_window_fits_a_usual_screen(picture: tuple[int, int], window: tuple[int, int]) -> None:
-    assert first_size(picture) == window
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (240, 321), (1000, 999), (5, 2000)])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (333, 517)])
-def test_a_picture_is_fitted_into_the_middle(shape: tuple[int, int], size: tuple[int, int]) -> None:
-    image = np.full((*shape, 3), 200, np.uint8)
-    canvas = fitted(image, size)
-    assert canvas.shape == (*size, 3)
-    rows, columns = np.nonzero(canvas[..., 0])
-    scale = min(size[0] / shape[0], size[1] / shape[1])
-    assert np.ptp(rows) + 1 == max(1, round(shape[0] * scale))
-    assert np.ptp(columns) + 1 == max(1, round(shape[1] * scale))
-    assert abs(rows.min() + rows.max() + 1 - size[0]) <= 1
-    assert abs(columns.min() + columns.max() + 1 - size[1]) <= 1
-    assert set(np.unique(canvas)) <= {0, 200}
-
-
-def test_a_thin_line_does_not_break_in_a_small_window() -> None:
-    image = np.zeros((800, 800, 3), np.uint8)
-    cv2.line(image, (3, 0), (790, 799), (255, 255, 255), 2)
-    small = fitted(image, (100, 100))
-    assert (small.max(axis=(1, 2)) > 30).all()
-
-
-def test_the_fitted_picture_is_a_copy() -> None:
-    image = np.zeros((4, 4, 3), np.uint8)
-    fitted(image, (4, 4))[:] = 255
-    assert not image.any()
-
-
-def test_snapshots_are_numbered_where_one_exists(tmp_path: Path) -> None:
-    image = np.full((2, 3, 3), 7, np.uint8)
-    paths = [save_snapshot(image, tmp_path / "new", "a-5") for _ in range(3)]
-    assert [path.name for path in paths] == ["a-5.png", "a-5-2.png", "a-5-3.png"]
-    saved = cv2.imread(str(paths[2]))
-    assert saved is not None
-    assert (saved == image).all()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system always has a display")
-@pytest.mark.parametrize(
-    ("environment", "complaint"),
-    [
-        ({}, "a window needs a display, and DISPLAY names none; .*--output.*xvfb-run"),
-        ({"DISPLAY": ""}, "a window needs a display, and DISPLAY names none"),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, "a window needs a display that speaks X11, and only Wayland is there"),
-        ({"DISPLAY": ":4711"}, "a window needs a display, and :4711 does not answer or let us in; .*--output"),
-        ({"DISPLAY": "nonsense"}, "a window needs a display, and nonsense does not answer"),
-    ],
-)
-def test_without_a_display_the_remedy_is_told(
-    environment: dict[str, str], complaint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    info = SourceInfo("clip.mp4", "clip.mp4", (48, 64), Fraction(1, 25))
-    with pytest.raises(StreamError, match=complaint):
-        WindowSink(info, threading.Event(), tmp_path)
-
-
-def test_a_library_that_the_toolkit_lacks_is_named(
-    screen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "platforms").mkdir()
-    (tmp_path / "platforms" / "libqxcb.so").write_bytes(b"no library")
-    monkeypatch.setenv("DISPLAY", screen)
-    check_display()
-    monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", str(tmp_path))
-    with pytest.raises(StreamError, match=r"display's libraries \(.*libqxcb\.so.*apt-get install"):
-        check_display()
-
-
-def press_close_button(screen: str, window: int) -> None:
-    """Do to a window what a window manager does when its X is pressed."""
-
-    class ClientMessage(ctypes.Structure):
-        _fields_ = (
-            ("type", ctypes.c_int),
-            ("serial", ctypes.c_ulong),
-            ("send_event", ctypes.c_int),
-            ("display", ctypes.c_void_p),
-            ("window", ctypes.c_ulong),
-            ("message_type", ctypes.c_ulong),
-            ("format", ctypes.c_int),
-            ("data", ctypes.c_long * 5),
-            ("rest", ctypes.c_long * 24),
-        )
-
-    x11 = ctypes.CDLL("libX11.so.6")
+def ask_to_close(display: str, window: int) -> None:
+    """What a window manager does when the X is clicked: send WM_DELETE_WINDOW (ICCCM 4.2.8.1)."""
+    x11 = ctypes.CDLL(ctypes.util.find_library("X11"))
     x11.XOpenDisplay.restype = ctypes.c_void_p
     x11.XInternAtom.restype = ctypes.c_ulong
-    display = ctypes.c_void_p(x11.XOpenDisplay(screen.encode()))
-    protocols, delete = (ctypes.c_ulong(x11.XInternAtom(display, name, 0)).value
-                         for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))  # fmt: skip
-    client_message = 33
-    message = ClientMessage(type=client_message, window=window, message_type=protocols, format=32)
-    message.data[0] = delete
-    x11.XSendEvent(display, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
-    x11.XCloseDisplay(display)
+    connection = ctypes.c_void_p(x11.XOpenDisplay(display.encode()))
+    protocols, delete = (x11.XInternAtom(connection, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
+    # XClientMessageEvent: type, serial, send_event, display, window, message_type, format, data; XEvent is 24 longs.
+    event = (ctypes.c_long * 24)(33, 0, 1, 0, window, protocols, 32, delete, 0)
+    x11.XSendEvent(connection, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(event))
+    x11.XCloseDisplay(connection)
+
+
+def test_without_a_display_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(StreamError, match=r"--show needs a display: there is none .*--output, or run under xvfb-run"):
+        WindowSink(FakeSource(0).info, threading.Event(), tmp_path)
+
+
+def test_a_display_that_is_gone_is_a_fault_and_no_crash() -> None:
+    fault = display_fault({**os.environ, "DISPLAY": ":9876"}, "linux")
+    assert fault is not None
+    assert fault.startswith(":9876 cannot be used (")
+
+
+def test_a_display_that_is_there_has_no_fault(display: str) -> None:
+    assert display_fault({**os.environ, "DISPLAY": display}, "linux") is None
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_other_systems_always_have_a_display(platform: str) -> None:
+    assert display_fault({}, platform) is None
+
+
+def test_pace_keeps_the_time_of_the_file() -> None:
+    pace = Pace()
+    assert pace.due(5.0, 100.0) == 100.0
+    assert pace.due(5.5, 100.1) == 100.5
+    assert pace.due(5.6, 100.5) == pytest.approx(100.6)
+    assert pace.due(7.6, 100.7) == pytest.approx(102.6)  # a gap in the file is a gap on the screen
+
+
+def test_pace_makes_up_for_little_and_forgets_much() -> None:
+    pace = Pace()
+    pace.due(0.0, 10.0)
+    assert pace.due(0.1, 10.4) == pytest.approx(10.1)  # 0.3 s behind: due already
+    assert pace.due(0.2, 10.9) == 10.9  # 0.7 s behind: from here on
+    assert pace.due(0.3, 10.9) == pytest.approx(11.0)
+
+
+def test_pace_starts_anew_where_time_goes_back_or_it_was_held() -> None:
+    pace = Pace()
+    pace.due(9.0, 10.0)
+    assert pace.due(0.0, 10.1) == 10.1
+    pace.restart()
+    assert pace.due(0.1, 10.15) == 10.15
+
+
+def test_rate_counts_the_last_second() -> None:
+    rate = Rate()
+    assert rate.count(0.0) == 0.0
+    assert rate.count(0.5) == pytest.approx(2.0)
+    for frame in range(1, 30):
+        fps = rate.count(0.5 + frame / 20)
+    assert fps == pytest.approx(20.0)
+    assert rate.count(100.0) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("size", "room", "expected"),
+    [
+        ((100, 200), (100, 200), (100, 200)),
+        ((100, 200), (500, 900), (100, 200)),
+        ((100, 200), (50, 900), (50, 100)),
+        ((101, 200), (90, 100), (50, 100)),
+        ((1, 4000), (50, 100), (1, 100)),
+        ((100, 200), (0, 0), (100, 200)),
+    ],
+)
+def test_fit_keeps_the_shape_and_never_enlarges(
+    size: tuple[int, int], room: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    image = np.full((*size, 3), 7, np.uint8)
+    fitted = fit(image, room)
+    assert fitted.shape == (*expected, 3)
+    assert (fitted == 7).all()
+    assert not np.shares_memory(fitted, image)
+
+
+def test_snapshots_are_numbered_where_the_name_is_taken(tmp_path: Path) -> None:
+    frame = make_frame(12, source_id="cam/front door.mp4")
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    names = [save_snapshot(image, frame, tmp_path / "new").name for _ in range(3)]
+    assert names == ["front_door-000012.png", "front_door-000012-2.png", "front_door-000012-3.png"]
+    assert np.array_equal(cv2.imread(str(tmp_path / "new" / names[2])), image)
+
+
+def test_a_window_without_a_picture_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="a window shows pictures"):
+        WindowSink.write(object.__new__(WindowSink), None, None)
