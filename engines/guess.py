@@ -26,6 +26,7 @@ from engines.cards import (
     Task,
     family_defaults,
 )
+from engines.hrnet import simcc_orders
 from engines.wording import FAMILY_WORDS, card_words, size_words, tensor_words
 
 Infer = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], ...]]
@@ -143,11 +144,10 @@ def _guess_family(
 
 
 def _is_simcc(outputs: Sequence[TensorSpec], shapes: Sequence[tuple[int, ...]], size: Size) -> bool:
-    """Two outputs (K, 2W) and (K, 2H), x first unless the names say otherwise."""
+    """Two outputs (K, 2W) and (K, 2H), in any order that the pose estimator can tell."""
     if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][0]:
         return False
-    x, y = (1, 0) if outputs[0].name.endswith("_y") else (0, 1)
-    return shapes[x][1] == 2 * size[1] and shapes[y][1] == 2 * size[0]
+    return bool(simcc_orders([output.name for output in outputs], [shape[1:] for shape in shapes], size))
 
 
 def _is_heatmap(shape: tuple[int, ...], size: Size) -> bool:

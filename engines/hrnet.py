@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, EngineError
+from engines.backends.base import Backend, EngineError, TensorSpec
 from engines.cards import ModelCard
 from engines.crop import PADDING, Crops
 from engines.heatmap import DARK_KERNEL, Decode, cells_to_crop, decode_heatmaps, flip_back
@@ -55,8 +56,8 @@ class PoseOptions:
 class PoseEstimator:
     """Estimates the poses of all people of all images of a step, in as few calls of the backend as `max_batch` allows.
 
-    It does not own the backend. Raises EngineError where the model's outputs do not fit its card: on construction as
-    far as the backend knows their shapes, else on the first call.
+    It does not own the backend. Raises EngineError where the model's outputs do not fit its card, or which is which
+    cannot be told: on construction as far as the backend knows their shapes, else on the first call.
     """
 
     def __init__(self, backend: Backend, card: ModelCard, options: PoseOptions | None = None) -> None:
@@ -66,7 +67,8 @@ class PoseEstimator:
         self._card = card
         self._options = options or PoseOptions()
         self._skeleton = skeleton(card.skeleton)
-        self._check_outputs([output.shape for output in backend.outputs])
+        self._order = self._find_order(backend.outputs)
+        self._check_outputs([backend.outputs[i].shape for i in self._order])
 
     @property
     def skeleton(self) -> Skeleton:
@@ -136,8 +138,23 @@ class PoseEstimator:
 
     def _checked_outputs(self, batch: Floats) -> tuple[Floats, ...]:
         outputs = self._backend.infer(batch)
+        if len(outputs) == len(self._order):
+            outputs = tuple(outputs[i] for i in self._order)
         self._check_outputs([output.shape for output in outputs], len(batch))
         return outputs
+
+    def _find_order(self, outputs: Sequence[TensorSpec]) -> tuple[int, ...]:
+        """Where the outputs that are wanted stand among the model's; as they come where none or each may be each."""
+        as_they_come = tuple(range(len(outputs)))
+        if self._card.family != "simcc":
+            return as_they_come
+        orders = simcc_orders([o.name for o in outputs], [o.shape[2:] for o in outputs], self._card.input.size)
+        if len(orders) > 1:
+            raise EngineError(
+                f"{self._card.name}: which of {outputs[0].name} and {outputs[1].name} is x cannot be told, their "
+                "shapes are alike; name them simcc_x and simcc_y in the model"
+            )
+        return orders[0] if orders else as_they_come
 
     def _check_outputs(self, got: Sequence[Shape], count: int | None = None) -> None:
         """Raise EngineError unless the shapes of the outputs are those of the card; None stands for any size."""
@@ -151,6 +168,23 @@ class PoseEstimator:
                 f"{self._card.name}: outputs are {_say(got)}, wanted {_say(wanted)} for {self._card.family} of "
                 f"{self._skeleton.name} ({joints} joints); correct family, size or skeleton on its card"
             )
+
+
+def simcc_orders(names: Sequence[str], shapes: Sequence[Shape], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Which (x, y) of a model's outputs, by position, may be SimCC vectors for a crop of `size` (height, width).
+
+    `shapes` are the vectors' own, (2 * side,), None standing for any. A name that ends in x or y decides over the
+    shapes. Of a square crop whose outputs have no such names both orders are returned.
+    """
+    if len(names) != 2:
+        return []
+    axes = [name.lower().rpartition("_")[2] for name in names]
+    x_wanted, y_wanted = (BINS_PER_PIXEL * size[1],), (BINS_PER_PIXEL * size[0],)
+    return [
+        (x, y)
+        for x, y in permutations(range(2))
+        if axes[x] != "y" and axes[y] != "x" and _fits(shapes[x], x_wanted) and _fits(shapes[y], y_wanted)
+    ]
 
 
 def _fits(got: Shape, wanted: Shape) -> bool:

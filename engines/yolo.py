@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class PersonDetector:
         if height is None or width is None:
             raise EngineError(f"{card.name}: the input size must be known, got {backend.inputs[0].shape}; name it")
         self._size = (height, width)
-        _check_outputs(card, self._size, [output.shape for output in backend.outputs])
+        self._order = _find_outputs(card, self._size, [output.shape for output in backend.outputs])
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """The people in each of `images`, best first: one Detections an image, clipped to it."""
@@ -72,7 +73,8 @@ class PersonDetector:
         boxed = [fit(_size_of(image), self._size, self._card.letterbox) for image in images]
         pictures = [box.paint(image, self._card.pad) for box, image in zip(boxed, images, strict=True)]
         batch = to_batch(pictures, spec.color == "rgb", spec.scale, spec.mean, spec.std)
-        outputs = self._backend.infer(batch)
+        found = self._backend.infer(batch)
+        outputs = [found[i] for i in self._order]
         return [self._people([output[row] for output in outputs], letterbox) for row, letterbox in enumerate(boxed)]
 
     def _people(self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox) -> Detections:
@@ -101,8 +103,12 @@ def _size_of(image: Image) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
 
 
-def _check_outputs(card: ModelCard, size: tuple[int, int], shapes: Sequence[tuple[int | None, ...]]) -> None:
-    """Raise EngineError where output shapes, None being unknown, are not those of the card's family at a size."""
+def _find_outputs(card: ModelCard, size: tuple[int, int], shapes: Sequence[tuple[int | None, ...]]) -> tuple[int, ...]:
+    """Where the outputs of the card's family stand among the model's, whose `shapes` may be unknown in part (None).
+
+    No family has two outputs that would be confused: they differ in rank, or each tells its own stride. Raises
+    EngineError where none fit.
+    """
     cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
     grids = tuple((None, size[0] // stride, size[1] // stride, 5) for stride in STRIDES)
     wanted: tuple[tuple[int | None, ...], ...] = {
@@ -113,13 +119,14 @@ def _check_outputs(card: ModelCard, size: tuple[int, int], shapes: Sequence[tupl
         "rtmdet": grids,
         "end2end": ((None, None, 5), (None, None)),
     }[card.family]
-    in_order = sorted(shapes, key=len, reverse=True)
-    fits = len(in_order) == len(wanted) and all(map(_shape_fits, in_order, wanted))
-    if not fits:
-        raise EngineError(
-            f"{card.name}: outputs of family {card.family} at {size[0]}x{size[1]} must be "
-            f"{_words(wanted)}, got {_words(shapes)}; mend its card or name another family"
-        )
+    if len(shapes) == len(wanted):
+        for order in permutations(range(len(shapes))):
+            if all(_shape_fits(shapes[i], one) for i, one in zip(order, wanted, strict=True)):
+                return order
+    raise EngineError(
+        f"{card.name}: outputs of family {card.family} at {size[0]}x{size[1]} must be "
+        f"{_words(wanted)}, got {_words(shapes)}; mend its card or name another family"
+    )
 
 
 def _shape_fits(got: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:

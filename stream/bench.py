@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from engines.backends.base import Backend
@@ -21,7 +22,6 @@ from stream.sinks.encoding import VideoOptions, encoder_settings
 
 PREPARED_FRAMES = 96
 """Frames held ready for the bare encode, used again and again: 300 MB at 1080p."""
-WARM_UP_CALLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +53,28 @@ class Efficiency:
 
 
 def measure(clip: str, config: Config) -> Efficiency:
-    """Run `clip` file to file as `config` says, then decode, infer and encode the same frames alone."""
+    """Run all of `clip` file to file in its own size, then decode, infer and encode the same frames alone."""
     with tempfile.TemporaryDirectory(prefix="posestream-bench-") as folder:
         output = str(Path(folder) / "bench.mp4")
-        config = replace(config, source=(clip,), output=(output,), show=False)
+        config = replace(
+            config,
+            source=(clip,),
+            output=(output,),
+            show=False,
+            input=replace(config.input, start_s=None, end_s=None),
+            video=replace(config.video, scale=None),
+        )
         people: list[int] = []
         with open_session(config) as session:
-            warm_up(session)
             begun = time.perf_counter()
             people.extend(len(result.tracks.ids) for result in session)
         wall_s = time.perf_counter() - begun
         with open_session(replace(config, output=())) as models:
-            warm_up(models)
             inference_s = bare_inference_s(models, people, config.detect.every, config.pose.max_batch)
     decode_s, frames = bare_decode_s(clip)
     encode_s = bare_encode_s(frames, len(people), config.video)
     stages = tuple(session.meter.stages())
     return Efficiency(len(people), wall_s, decode_s, inference_s, encode_s, stages, session.notes)
-
-
-def warm_up(session: Session) -> None:
-    """Run both networks a few times, so that no first call is counted."""
-    for backend in session.backends:
-        for rows in (1, 2):
-            for _ in range(WARM_UP_CALLS):
-                backend.infer(noise(backend, rows))
 
 
 def noise(backend: Backend, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -91,14 +88,14 @@ def bare_inference_s(session: Session, people: Sequence[int], detect_every: int,
     """Seconds of the networks alone on batches of the sizes that the run had."""
     detector, pose = session.backends
     picture = noise(detector, 1)
-    batches = {rows: noise(pose, rows) for rows in range(1, max_batch + 1) if rows in people or rows == max_batch}
+    sizes = [[min(rows - first, max_batch) for first in range(0, rows, max_batch)] for rows in people]
+    batches = {size: noise(pose, size) for step in sizes for size in step}
     begun = time.perf_counter()
-    for index, rows in enumerate(people):
+    for index, step in enumerate(sizes):
         if index % detect_every == 0:
             detector.infer(picture)
-        for first in range(0, rows, max_batch):
-            part = min(rows - first, max_batch)
-            pose.infer(batches[part] if part in batches else noise(pose, part))
+        for size in step:
+            pose.infer(batches[size])
     return time.perf_counter() - begun
 
 
@@ -110,8 +107,9 @@ def bare_decode_s(clip: str) -> tuple[float, list[av.VideoFrame]]:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
+            planar = frame if frame.format.name == "yuv420p" else frame.reformat(format="yuv420p")
             if len(kept) < PREPARED_FRAMES:
-                kept.append(frame if frame.format.name == "yuv420p" else frame.reformat(format="yuv420p"))
+                kept.append(planar)
     return time.perf_counter() - begun, kept
 
 
@@ -125,9 +123,12 @@ def bare_encode_s(frames: Sequence[av.VideoFrame], count: int, options: VideoOpt
             if not isinstance(stream, VideoStream):
                 raise ValueError(f"encoder {encoder} makes no video")
             stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+            stream.bit_rate = options.bits_per_second or 0
             for index in range(count):
                 frame = frames[index % len(frames)]
                 frame.pts, frame.time_base = index, Fraction(1, 30)
+                # The decoder left the frame's type there, which the encoder would take for an order.
+                frame.pict_type = PictureType.NONE
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return time.perf_counter() - begun

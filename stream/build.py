@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from stream.capture import Capture
 from stream.config import Config
 from stream.frame import Frame
 from stream.meter import Meter
+from stream.outputs import check_outputs, is_folder
 from stream.pipeline import Pipeline, Result
 from stream.render import Style, draw
 from stream.sinks.base import Picture, Sink
@@ -35,7 +37,7 @@ from stream.sinks.video import VideoSink
 from stream.sinks.window import WindowSink
 from stream.sinks.writer import QUEUE, Writer
 from stream.smooth import OneEuroSmoother
-from stream.source import Source, SourceInfo, is_device, is_network, open_source
+from stream.source import Source, SourceInfo, is_device, is_network, open_source, without_credentials
 from tracker.tracker import PersonTracker, TrackerOptions
 
 FILE_BUFFER = 3
@@ -63,12 +65,16 @@ class Session:
     _sinks: tuple[Sink, ...]
     _painter: Painter
     _stopped: threading.Event
+    is_at_end: bool = False
 
     def __iter__(self) -> Iterator[Result]:
         """Every result after it has reached every sink, until the sources end or the session is stopped."""
         for capture in self._captures:
             capture.start()
-        while not self._stopped.is_set() and (frames := self._buffer.get()):
+        while not self._stopped.is_set():
+            if not (frames := self._buffer.get()):
+                self.is_at_end = not self._stopped.is_set()
+                return
             for result in self._pipeline.step(frames):
                 self._deliver(result)
                 yield result
@@ -139,8 +145,9 @@ def open_session(config: Config) -> Iterator[Session]:
     if not config.source:
         raise ValueError("no source: give --source with a camera's number, a file, a folder or an address")
     if len(config.source) > 1:
-        raise ValueError(f"one source at a time, got {len(config.source)}: {', '.join(config.source)}")
-    check_outputs(config)
+        names = ", ".join(without_credentials(source) for source in config.source)
+        raise ValueError(f"one source at a time, got {len(config.source)}: {names}")
+    check_outputs(config.source, config.output)
     stopped = threading.Event()
     meter = Meter()
     url = config.source[0]
@@ -155,7 +162,7 @@ def open_session(config: Config) -> Iterator[Session]:
         capture = stack.enter_context(Capture(source, buffer, info.source_id))
         sinks = _open_sinks(config, info, meter, stopped, stack)
         detector, pose = models or _open_models(config, stack)
-        yield Session(
+        session = Session(
             infos=(info,),
             meter=meter,
             notes=(
@@ -172,17 +179,11 @@ def open_session(config: Config) -> Iterator[Session]:
             _painter=Painter(config.style),
             _stopped=stopped,
         )
-
-
-def check_outputs(config: Config) -> None:
-    """Raise ValueError unless every output has a place of its own."""
-    places = [str(Path(output).resolve()) for output in config.output]
-    for place in places:
-        if places.count(place) > 1:
-            raise ValueError(f"two outputs to {place}; give each a name of its own")
-    for source in config.source:
-        if Path(source).exists() and str(Path(source).resolve()) in places:
-            raise ValueError(f"the output {source} is the source itself; give it another name")
+        try:
+            yield session
+        finally:
+            if not session.is_at_end:
+                stopped.set()  # Left in the middle: the outputs end here too.
 
 
 def _open_models(config: Config, stack: ExitStack) -> tuple[OpenModel, OpenModel]:
@@ -198,7 +199,16 @@ def _open_models(config: Config, stack: ExitStack) -> tuple[OpenModel, OpenModel
     stack.callback(detector.backend.close)
     pose = open_on(options.pose, "pose", options.pose_card)
     stack.callback(pose.backend.close)
+    for model in (detector, pose):
+        warm_up(model.backend)
     return detector, pose
+
+
+def warm_up(backend: Backend) -> None:
+    """Run a network once on one row and once on two: the first run of each takes memory and longer than any other."""
+    _, *size = backend.inputs[0].shape
+    for rows in (1, 2):
+        backend.infer(np.zeros([rows, *(side or 1 for side in size)], np.float32))
 
 
 def _pipeline(config: Config, info: SourceInfo, detector: OpenModel, pose: OpenModel, meter: Meter) -> Pipeline:
@@ -220,13 +230,12 @@ def _pipeline(config: Config, info: SourceInfo, detector: OpenModel, pose: OpenM
 
 def tracker_options(config: Config) -> TrackerOptions:
     """The tracker's options with its scores scaled to the confidence that was asked for."""
-    options = config.tracker
-    scale = config.detect.confidence / options.high_score
+    options, confidence = config.tracker, config.detect.confidence
     return replace(
         options,
-        low_score=min(options.low_score, config.detect.confidence),
-        high_score=config.detect.confidence,
-        new_score=min(options.new_score * scale, (1 + config.detect.confidence) / 2),
+        low_score=min(options.low_score, confidence),
+        high_score=confidence,
+        new_score=min(options.new_score * confidence / options.high_score, (1 + confidence) / 2),
     )
 
 
@@ -235,20 +244,27 @@ def _open_sinks(
 ) -> Sequence[Sink]:
     sinks: list[Sink] = []
     for output in config.output:
-        sink: Sink = Writer(_open_output(output, config, info), Path(output).name, meter)
-        stack.callback(sink.close)
+        sink: Sink = Writer(_open_output(output, config, info, stopped), output, meter)
+        stack.push(partial(_close_sink, sink))
         sinks.append(sink)
     if config.show:
         window = WindowSink(info, stopped, Path(config.snapshots))
-        stack.callback(window.close)
+        stack.push(partial(_close_sink, window))
         sinks.append(window)
     return sinks
 
 
-def _open_output(output: str, config: Config, info: SourceInfo) -> Sink:
+def _close_sink(
+    sink: Sink, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+) -> None:
+    """Finish an output as the run left it."""
+    sink.close(failed=error is not None)
+
+
+def _open_output(output: str, config: Config, info: SourceInfo, stopped: threading.Event) -> Sink:
     """The sink that an output's name means: a folder of pictures, a file of records, or a video."""
     path = Path(output)
-    if output.endswith(("/", "\\")) or path.is_dir():
+    if is_folder(output):
         return PictureSink(path, overwrite=config.overwrite)
     if info.still and path.name.lower().endswith(".mot.txt"):
         raise ValueError(f"{output}: MOT records need identities, and still pictures have none; write .jsonl or .csv")
@@ -257,7 +273,15 @@ def _open_output(output: str, config: Config, info: SourceInfo) -> Sink:
         return records
     if info.still:
         raise ValueError(f"{output}: pictures have no time to make a video of; name a folder, as {path.stem}/")
-    return VideoSink(path, info, config.video, origin_s=config.input.start_s or 0.0, overwrite=config.overwrite)
+    return VideoSink(
+        path,
+        info,
+        config.video,
+        origin_s=config.input.start_s or 0.0,
+        ends_early=config.input.end_s is not None,
+        stopped=stopped,
+        overwrite=config.overwrite,
+    )
 
 
 def _describe(info: SourceInfo) -> str:

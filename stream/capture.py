@@ -57,4 +57,5 @@ class Capture:
                     break
         except Exception as caught:  # noqa: BLE001 - not handled here, but handed to the reader, who raises it
             error = caught
-        self._buffer.close(self._slot, error)
+        finally:
+            self._buffer.close(self._slot, error)

@@ -81,6 +81,10 @@ class Config:
     style: Style = field(default_factory=Style)
     video: VideoOptions = field(default_factory=VideoOptions)
 
+    def __post_init__(self) -> None:
+        if self.tracker.high_score != TrackerOptions().high_score:
+            raise ValueError("tracker.high_score follows detect.confidence; set that")
+
 
 def load_config(file: Path | None, settings: Iterable[str], flags: Mapping[str, object]) -> Config:
     """The configuration of a run: the defaults, then `file`, then `a.b=c` settings, then flags by their dotted keys.
@@ -128,7 +132,7 @@ def build_options(kind: type[T], data: Mapping[str, object], where: str = "") ->
     try:
         return kind(**values)
     except ValueError as error:
-        raise ValueError(f"{where}{error}") from error
+        raise ValueError(f"{where.rstrip('.')}: {error}" if where else str(error)) from error
 
 
 def _build_value(hint: Any, value: object, dotted: str) -> object:

@@ -55,7 +55,7 @@ class StageTime:
 
 
 class Meter:
-    """Counts one run. A stage belongs to one thread; stages of different threads do not share anything."""
+    """Counts one run; `identities` are those shown. A stage belongs to one thread and shares nothing with others."""
 
     def __init__(self) -> None:
         self.started_ns = time.monotonic_ns()
@@ -66,7 +66,7 @@ class Meter:
         self.identities = 0
         self.age = Histogram()
         self._stages: dict[str, Histogram] = {}
-        self._highest: dict[str, int] = {}
+        self._shown: dict[str, bytearray] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -88,11 +88,13 @@ class Meter:
         self.frames += 1
         self.people += len(result.tracks.ids)
         self.age.add((self.last_ns - result.frame.captured_ns) / 1e9)
-        if len(result.tracks.ids):
-            source = result.frame.source_id
-            highest = max(self._highest.get(source, 0), int(result.tracks.ids.max()))
-            self.identities += highest - self._highest.get(source, 0)
-            self._highest[source] = highest
+        if result.frame.still:
+            return
+        shown = self._shown.setdefault(result.frame.source_id, bytearray())
+        for identity in result.tracks.ids.tolist():
+            shown.extend(bytes(max(0, identity + 1 - len(shown))))
+            self.identities += not shown[identity]
+            shown[identity] = 1
 
     @property
     def fps(self) -> float:

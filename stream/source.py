@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         start_s = 0.0 if self.start_s is None else self.start_s
-        if start_s < 0 or (self.end_s is not None and self.end_s <= start_s):
+        end_s = start_s + 1 if self.end_s is None else self.end_s
+        if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s):
             raise ValueError(f"start_s must be 0 or more and end_s after it, got {self.start_s} and {self.end_s}")
         if self.camera is not None:
             parse_camera(self.camera)

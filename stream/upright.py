@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
 from engines.results import Image
@@ -20,15 +23,41 @@ _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTA
 """cv2's turn by the angle in degrees counterclockwise."""
 
 
-def quarter_turn(frame: av.VideoFrame) -> int:
-    """The angle by which a frame asks to be turned: the nearest of 0, 90, 180 and 270 degrees counterclockwise."""
-    return round(frame.rotation / 90) % 4 * 90
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How decoded frames become upright: turned by `angle`, degrees counterclockwise, then mirrored left to right."""
+
+    angle: Literal[0, 90, 180, 270] = 0
+    mirrored: bool = False
+
+    def size_of(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """(height, width) of a frame once it is upright."""
+        return (frame.width, frame.height) if self.is_sideways else (frame.height, frame.width)
+
+    @property
+    def is_sideways(self) -> bool:
+        """Whether height and width change places."""
+        return self.angle in (90, 270)
 
 
-def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """(height, width) of the frame once it is upright."""
-    size = (frame.height, frame.width)
-    return size[::-1] if quarter_turn(frame) in (90, 270) else size
+def orientation(frame: av.VideoFrame, *, mirror: bool) -> Orientation:
+    """What the frames of a video ask for, by its first one: the nearest quarter turn, and mirroring, as selfie cameras
+    ask for; `mirror` mirrors what is upright.
+
+    For the first frame only: PyAV ties a frame whose side data was looked at into a circle, and a hundred of them would
+    wait for Python's collector.
+    """
+    side_data: Any = frame.side_data
+    if Type.DISPLAYMATRIX not in side_data:
+        return Orientation(0, mirror)
+    matrix = side_data[Type.DISPLAYMATRIX]
+    # FFmpeg's display matrix: rows (a, b, u), (c, d, v), (x, y, w); x' = a x + c y, y' = b x + d y.
+    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
+    mirrored = a * d - b * c < 0
+    # A mirrored one first mirrors, then turns: the same as turning by the opposite angle, then mirroring.
+    angle = math.degrees(math.atan2(-b, -a)) if mirrored else -math.degrees(math.atan2(b, a))
+    quarters: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+    return Orientation(quarters[round(angle / 90) % 4], mirror != mirrored)
 
 
 def color_of_planes(frame: av.VideoFrame) -> Color:
@@ -39,14 +68,14 @@ def color_of_planes(frame: av.VideoFrame) -> Color:
     return replace(color, matrix=matrix_of(color, frame.height), range=_LIMITED)
 
 
-def upright(frame: av.VideoFrame, *, mirror: bool) -> tuple[Image, Planes]:
+def upright(frame: av.VideoFrame, asked: Orientation) -> tuple[Image, Planes]:
     """The picture in BGR and as planes, neither to be written to.
 
     One is made from the other: BGR from planes, but for RGB the planes from BGR. Planes of a frame that is 4:2:0 and
     upright already lie in the decoder's memory, which lives as long as they do.
     """
     color = color_of_planes(frame)
-    turn = _TURNS.get(quarter_turn(frame))
+    turn, mirror = _TURNS.get(asked.angle), asked.mirrored
     frame = _top_down(frame)
     if _is_rgb(frame):
         image = _turned(frame_to_bgr(frame, Color(range=_FULL)), turn, mirror)

@@ -64,11 +64,11 @@ def _open_file(url: str) -> VideoInput:
     if not path.exists():
         raise FileNotFoundError(f"{url}: no such file or folder; check the path (the working folder is {Path.cwd()})")
     # The prefix keeps FFmpeg from taking a name with a colon for a protocol.
-    container = _open(f"file:{path}", url, _file_remedy(path))
+    address = f"file:{path}"
+    container = _open(address, url, _file_remedy(path))
     stream = _pictures_of(container, url)
-    return VideoInput(
-        container, stream, path.name, url, live=False, sound_url=str(path) if _has_sound(container) else None
-    )
+    sound_url = address if _has_sound(container) else None
+    return VideoInput(container, stream, path.name, url, live=False, sound_url=sound_url)
 
 
 def _file_remedy(path: Path) -> str:

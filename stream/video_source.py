@@ -14,7 +14,7 @@ from stream.decoder import Decoder, Losses
 from stream.frame import Frame
 from stream.source import SourceInfo, SourceOptions, StreamError
 from stream.timeline import Timeline
-from stream.upright import color_of_planes, quarter_turn, upright, upright_size
+from stream.upright import color_of_planes, orientation, upright
 from stream.video_input import VideoInput, open_input
 from stream.video_length import FALLBACK_RATE, length_of
 
@@ -52,7 +52,6 @@ class VideoSource:
 
     def __init__(self, opened: VideoInput, options: SourceOptions) -> None:
         self._opened = opened
-        self._mirror = options.mirror
         self._time_base = opened.stream.time_base or Fraction(1, av.time_base)
         self._length = length_of(opened.container, opened.stream, self._time_base)
         self._from_pts = self._ticks(options.start_s or 0)
@@ -64,6 +63,7 @@ class VideoSource:
         self._is_closed = False
         self._placed = (placed for placed in self._begin() if placed.pts >= self._from_pts)
         self._first = self._read_first()
+        self._orientation = orientation(self._first.decoded, mirror=options.mirror)
         self._info = self._describe(self._first.decoded)
 
     @property
@@ -160,7 +160,7 @@ class VideoSource:
         return SourceInfo(
             source_id=opened.source_id,
             url=opened.shown,
-            size=upright_size(first),
+            size=self._orientation.size_of(first),
             time_base=self._time_base,
             rate=self._length.rate,
             frame_count=None if opened.live else self._expected_frames(),
@@ -168,7 +168,7 @@ class VideoSource:
             # A live clock starts anywhere; there is nothing to come back to.
             start_pts=0 if opened.live else self._length.start_pts,
             color=color_of_planes(first),
-            sample_aspect=1 / aspect if quarter_turn(first) in (90, 270) else aspect,
+            sample_aspect=1 / aspect if self._orientation.is_sideways else aspect,
             sound_url=opened.sound_url,
         )
 
@@ -184,14 +184,14 @@ class VideoSource:
     def _finish(self, placed: _Placed) -> Frame:
         """What goes out for a decoded frame."""
         decoded, pts, captured_ns = placed
-        size = upright_size(decoded)
+        size = self._orientation.size_of(decoded)
         if size != self._info.size:
             was, now = (f"{width}x{height}" for height, width in (self._info.size, size))
             at_s = float(pts * self._time_base)
             raise StreamError(
                 f"{self._info.url}: the picture changes from {was} to {now} at {at_s:.2f} s; split it there"
             )
-        image, planes = upright(decoded, mirror=self._mirror)
+        image, planes = upright(decoded, self._orientation)
         frame = Frame(image, self._count, pts, self._time_base, self._info.source_id, captured_ns, planes=planes)
         self._count += 1
         self._end_pts = pts + (decoded.duration or 1)

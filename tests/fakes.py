@@ -121,14 +121,22 @@ class FakeSmoother:
 
 
 class FakeSink:
-    """Remembers what it was given; fails at the `fail_at`-th frame; waits at each frame for `gate` if there is one."""
+    """Remembers what it was given; fails at the `fail_at`-th frame; waits at each frame for `gate` if there is one.
 
-    def __init__(self, *, needs_picture: bool = True, fail_at: int = -1, gate: threading.Event | None = None) -> None:
+    With `keep_pixels` the last pixel's blue is noted when a picture is written.
+    """
+
+    def __init__(
+        self, *, needs_picture: bool = True, fail_at: int = -1, gate: threading.Event | None = None,
+        keep_pixels: bool = False,
+    ) -> None:  # fmt: skip
         self.needs_picture = needs_picture
         self.indices: list[int] = []
         self.pictures: list[Picture | None] = []
         self.warnings: tuple[str, ...] = ()
         self.closed = 0
+        self.pixels: list[int] = []
+        self._keep_pixels = keep_pixels
         self._fail_at = fail_at
         self._gate = gate
 
@@ -139,6 +147,8 @@ class FakeSink:
             raise OSError("disk full")
         self.indices.append(result.frame.index)
         self.pictures.append(picture)
+        if self._keep_pixels and picture is not None:
+            self.pixels.append(int(picture.image[-1, -1, 0]))
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         self.closed += 1

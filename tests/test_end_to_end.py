@@ -48,9 +48,8 @@ def test_the_dancers(assets: Path, tmp_path: Path) -> None:
     assert times(out) == times(clip)
     assert len(times(out)) == 267
     assert times(out)[0] == Fraction(512, 15360)
-    sound = list(zip(times(out, "audio"), times(clip, "audio"), strict=False))
-    assert len(sound) > 300
-    assert all(a == b for a, b in sound)
+    assert times(out, "audio") == times(clip, "audio")
+    assert len(times(out, "audio")) > 300
     people = [len(row["people"]) for row in rows(records)]
     assert sum(count == 3 for count in people) >= 0.95 * 267
     assert {person["id"] for row in rows(records) for person in row["people"]} == {1, 2, 3}
@@ -133,7 +132,7 @@ WRONG = {
     "detector as pose": (["--pose", "{detector}"], "pose", 1),
     "unknown ending": (["-o", "out.gif"], "out.gif", 2),
     "two outputs to one path": (["-o", "out.mp4", "-o", "./out.mp4"], "two outputs", 2),
-    "output is the source": (["-o", "{clip}"], "is the source itself", 2),
+    "output is the source": (["-o", "{clip}"], "is the source", 2),
     "existing output": (["-o", "old.mp4"], "--overwrite", 2),
     "unwritable output": (["-o", "/proc/out.mp4"], "/proc/out.mp4", 1),
     "unknown key": (["--set", "detect.cnfidence=1"], "detect.cnfidence", 2),
@@ -185,7 +184,7 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_a_truncated_file_is_written_as_far_as_it_goes_and_the_loss_is_told(
     assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole, cut, out = tmp_path / "whole.ts", tmp_path / "cut.mkv", tmp_path / "out.mp4"
+    cut, out = tmp_path / "cut.mkv", tmp_path / "out.mp4"
     with av.open(str(assets / "video" / "mmaction2_demo_skeleton.mp4")) as source, av.open(str(cut), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
@@ -197,7 +196,6 @@ def test_a_truncated_file_is_written_as_far_as_it_goes_and_the_loss_is_told(
     assert main(["-s", str(cut), "-o", str(out), *models]) == 1
     assert 5 <= len(times(out)) < 72
     assert "ends early" in capsys.readouterr().err
-    assert not whole.exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

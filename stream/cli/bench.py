@@ -29,6 +29,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    if args.rounds < 1:
+        raise ValueError(f"--rounds must be 1 or more, got {args.rounds}")
     config = config_of(args)
     console = Console(highlight=False)
     console.print(

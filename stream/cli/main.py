@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -22,17 +24,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] not in COMMANDS:
         words = ["play", *words]
     parser = argparse.ArgumentParser(prog="run.py", description="Real-time multi-person pose.")
-    # Only the command that is meant is imported: `doctor` must run where another command's libraries are missing.
-    command = importlib.import_module(f"stream.cli.{words[0]}")
-    command.add_parser(parser.add_subparsers(dest="command", metavar="|".join(COMMANDS)))
     try:
-        return int(command.run(parser.parse_args(words)))
+        # Only the command that is meant is imported: `doctor` must run where another command's libraries are missing.
+        command = importlib.import_module(f"stream.cli.{words[0]}")
+        command.add_parser(parser.add_subparsers(dest="command", metavar="|".join(COMMANDS)))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = int(command.run(parser.parse_args(words)))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads what is printed has read enough; the work is done. Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, FileExistsError) as error:
         return _fail(error, MISUSED)
     except (OSError, StreamError, EngineError) as error:
         return _fail(error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    return code
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -20,6 +20,8 @@ from rich.text import Text
 from stream.build import Session, open_session
 from stream.cli.summary import print_summary
 from stream.config import Config, load_config, to_yaml
+from stream.pipeline import Result
+from stream.source import StreamError
 
 EXIT_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 DAMAGED = 1
@@ -117,15 +119,19 @@ def run(args: argparse.Namespace) -> int:
     if config.source and not (config.output or config.show):
         raise ValueError("nothing to do with the poses: give --output FILE or --show")
     console = Console(stderr=True, highlight=False)
-    # The signals outlast the session, so that a second one does not break off the finishing of the outputs by half.
-    with stopped_by_signals() as signals, open_session(config) as session:
-        signals.session = session
-        for note in session.notes:
-            console.print(note, markup=False, soft_wrap=True)
-        follow(session, console)
-    for warning in session.warnings:
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
-    print_summary(session, config)
+    session: Session | None = None
+    try:
+        # The signals outlast the session, so that a second one does not break off the finishing of the outputs by half.
+        with stopped_by_signals() as signals, open_session(config) as session:
+            signals.session = session
+            for note in session.notes:
+                console.print(note, markup=False, soft_wrap=True)
+            follow(session, console)
+    finally:
+        if session is not None:
+            for warning in session.warnings:
+                console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
+            print_summary(session, config)
     if signals.first is not None:
         return EXIT_OF_SIGNAL[signals.first]
     return DAMAGED if session.damaged else 0
@@ -144,7 +150,7 @@ class Signals:
         if self.session is None:
             raise SystemExit(code)
         if self.first is not None:
-            os._exit(code)
+            os._exit(EXIT_OF_SIGNAL[self.first])
         self.first = signal.Signals(number)
         self.session.stop()
 
@@ -175,7 +181,15 @@ def follow(session: Session, console: Console) -> None:
     bar = (BarColumn(), MofNCompleteColumn()) if total else (SpinnerColumn(), TextColumn("{task.completed} frames"))
     with Progress(*bar, Live(), console=console, transient=True) as progress:
         task = progress.add_task("", total=total)
-        for result in session:
+        for result in running(session):
             age_ms = session.meter.age.latest_s * 1e3
             live = f"{session.meter.fps:.1f} fps  {len(result.tracks.ids)} people  age {age_ms:.0f} ms"
             progress.update(task, advance=1, live=live)
+
+
+def running(session: Session) -> Iterator[Result]:
+    """The results of a session; what a stage refuses in the middle of a run is a failure, no misuse."""
+    try:
+        yield from session
+    except ValueError as error:
+        raise StreamError(str(error)) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from stream.build import Session
 from stream.config import Config
@@ -30,7 +31,7 @@ def print_summary(session: Session, config: Config) -> None:
     ages = " / ".join(f"{meter.age.percentile_s(percent) * 1e3:.0f}" for percent in percents)
     figures.add_row("frame age", f"{ages} ms ({' / '.join(f'p{percent}' for percent in percents)})")
     for output in config.output:
-        figures.add_row("output", str(Path(output)))
+        figures.add_row("output", Text(str(Path(output)), overflow="fold"))
     console.print(figures)
     console.print(stage_table(meter.stages()))
 
@@ -41,5 +42,5 @@ def stage_table(stages: Iterable[StageTime]) -> Table:
     for name in ("stage", "calls", "median ms", "p95 ms"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for stage in stages:
-        table.add_row(stage.name, str(stage.calls), f"{stage.median_ms:.2f}", f"{stage.p95_ms:.2f}")
+        table.add_row(Text(stage.name), str(stage.calls), f"{stage.median_ms:.2f}", f"{stage.p95_ms:.2f}")
     return table

@@ -32,8 +32,9 @@ class Sink(Protocol):
     """Takes results one after another; whoever opened it closes it.
 
     `write` gets the picture where `needs_picture` says so, else None. `close` finishes the output and gives it its
-    final name; it is also called after a failure, so that what was written up to then can be read. Both raise
-    StreamError where the output fails. `warnings` says in lines what was left out.
+    final name; it is also called after a failure, so that what was written up to then can be read: where the run has
+    `failed`, a file that had the name before keeps it. Both raise StreamError where the output fails. `warnings` says
+    in lines what was left out.
     """
 
     @property
@@ -44,4 +45,4 @@ class Sink(Protocol):
 
     def write(self, result: Result, picture: Picture | None) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, *, failed: bool = False) -> None: ...

@@ -20,8 +20,9 @@ def part_path(path: Path) -> Path:
 class PartFile:
     """The name of an output while it is written, and its final name once it is whole.
 
-    Raises FileExistsError where `path` exists and `overwrite` is not set, StreamError where nothing can be written
-    there. A part left by an earlier run is replaced. The caller opens `part` and closes it before `finish`.
+    Raises FileExistsError where `overwrite` is not set and `path` exists, or a part with something in it: that may be
+    all that a killed run left, or a file of the user's own. Raises StreamError where nothing can be written there. The
+    caller opens `part` and closes it before `finish`.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
@@ -31,14 +32,21 @@ class PartFile:
             raise FileExistsError(f"{path}: exists already; name another output or give --overwrite")
         self.path = path
         self.part = part_path(path)
+        if not overwrite and self.part.is_file() and self.part.stat().st_size:
+            raise FileExistsError(
+                f"{path}: {self.part.name} is there already, perhaps from a run that was cut off; "
+                "rename or delete it, or give --overwrite"
+            )
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
             self.part.open("wb").close()
         except OSError as error:
             raise StreamError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
 
-    def finish(self) -> None:
-        """Give the output its final name, in one step."""
+    def finish(self, *, keep_existing: bool = False) -> None:
+        """Give the output its final name, in one step; not where `keep_existing` and there is a file of that name."""
+        if keep_existing and self.path.exists():
+            return
         try:
             self.part.replace(self.path)
         except OSError as error:

@@ -48,15 +48,21 @@ class PictureSink:
         path = self._path(result.frame)
         file = PartFile(path, overwrite=self._overwrite)
         key, value = _SETTINGS[self._ending]
-        _, encoded = cv2.imencode(f".{self._ending}", picture.image, (key, value))
         try:
+            known, encoded = cv2.imencode(f".{self._ending}", picture.image, (key, value))
+            if not known:
+                height, width = picture.image.shape[:2]
+                raise StreamError(f"{path}: {self._ending} takes no picture of {width}x{height}; make it smaller")
             file.part.write_bytes(encoded.tobytes())
         except OSError as error:
             file.discard()
             raise StreamError(f"{path}: cannot be written ({error.strerror}); make room") from error
+        except BaseException:
+            file.discard()
+            raise
         file.finish()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Nothing is left to do: every picture is whole when `write` returns."""
 
     def _path(self, frame: Frame) -> Path:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,32 +55,56 @@ class RecordSink:
         self._output = self._file.part.open("w", encoding="utf-8", newline="")
         self._failed = False
         self._has_frames = False
-        self._put(form.begin())
+        try:
+            with self._writing():
+                self._put(form.begin())
+        except BaseException:
+            self._let_go()
+            raise
 
     def write(self, result: Result, picture: Picture | None) -> None:  # noqa: ARG002 - a sink may be given one
         """Append the records of one frame."""
+        with self._writing():
+            self._put(self._form.rows(result))
         self._has_frames = True
-        self._put(self._form.rows(result))
 
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        if not self._failed:
-            self._put(self._form.end())
-        self._output.close()
-        if not self._has_frames:
-            self._file.discard()
-        elif not self._failed:
-            self._file.finish()
+    def close(self, *, failed: bool = False) -> None:
+        """Finish the file and give it its name; after a failed write it stays NAME.part.EXT."""
+        try:
+            if not self._failed:
+                with self._writing():
+                    self._put(self._form.end())
+                    self._output.close()
+        finally:
+            self._let_go()
+        if self._has_frames and not self._failed:
+            self._file.finish(keep_existing=failed)
 
     def _put(self, text: str) -> None:
+        self._output.write(text)
+        self._output.flush()
+
+    def _let_go(self) -> None:
+        """Close the file; one without a frame is removed."""
+        # What a failed write left in the buffer is written once more, and fails as it did then.
+        with suppress(OSError):
+            self._output.close()
+        if not self._has_frames:
+            self._file.discard()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Note that the records are not whole where anything goes wrong; OSError becomes StreamError."""
         try:
-            self._output.write(text)
-            self._output.flush()
+            yield
         except OSError as error:
             self._failed = True
             raise StreamError(
                 f"{self._file.path}: cannot be written any further ({error.strerror}); make room or go elsewhere"
             ) from error
+        except BaseException:
+            self._failed = True
+            raise
 
 
 def record_sink(path: Path, *, overwrite: bool = False) -> RecordSink | None:

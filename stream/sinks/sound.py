@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Discard
 
 from stream.sinks.encoding import Container
+from stream.source import is_network
 
 _BITRATE = {"aac": 160_000, "libopus": 128_000}
 _MAX_DRIFT_S = 0.02
@@ -24,6 +25,8 @@ _SEEK_LEAD_S = 1
 """How much earlier than wanted reading begins: a seek goes by the pictures, whose sound may lie before them."""
 _LATE_S = 1
 """Sound that begins later than this after the pictures is encoded anew, with silence before it."""
+NETWORK_TIMEOUT_S = (10.0, 5.0)
+"""How long a server may be silent when its film is opened, and at each read: as SourceOptions has it for pictures."""
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 """The sampling rates that AAC knows (ISO/IEC 14496-3, table 1.18)."""
@@ -35,8 +38,8 @@ class Sound:
     """Takes over the first sound of `url` into an output that is not started yet; whoever opened it closes it.
 
     `shift_s` is added to the source's times; the pictures begin at `begin_s` of the output's time. With `cut_start`
-    what lies before 0 is left out. Sound that cannot be taken over never fails the pictures: `warnings` says what is
-    missing.
+    what lies before 0 is left out. A server that is silent for longer than `timeout_s`, (open, read), has failed. Sound
+    that cannot be taken over never fails the pictures: `warnings` says what is missing.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Sound:
         shift_s: Fraction,
         begin_s: Fraction,
         cut_start: bool,
+        timeout_s: tuple[float, float] = NETWORK_TIMEOUT_S,
     ) -> None:
         self.warnings: list[str] = []
         self._output = output
@@ -56,25 +60,38 @@ class Sound:
         self._next: Packet[AudioStream] | None = None
         self._source: InputContainer | None = None
         try:
-            self._source = av.open(url)
+            self._source = av.open(url, timeout=timeout_s if is_network(url) else None)
             self._upcoming = self._take_over(self._source, container)
             self._next = next(self._upcoming, None)
         except (av.FFmpegError, ValueError) as error:
             self._warn("cannot be taken over", error)
+        except BaseException:
+            self.close()
+            raise
 
     def advance(self, until_s: Fraction) -> None:
         """Write the sound that begins before `until_s` of the output's time."""
         while self._next is not None and _start_s(self._next) < until_s:
-            packet, self._next = self._next, None
-            try:
-                self._output.mux(packet)
-            except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-                self._warn(f"ends at {float(until_s):.1f} s", error)
-                return
-            try:
-                self._next = next(self._upcoming, None)
-            except (av.FFmpegError, ValueError) as error:
-                self._warn(f"ends at {float(until_s):.1f} s", error)
+            self._write_next(self._next)
+
+    def finish(self, stopped: Callable[[], bool]) -> None:
+        """Write all the sound that is left, until `stopped` says so: it may last much longer than the pictures."""
+        while self._next is not None and not stopped():
+            self._write_next(self._next)
+
+    def _write_next(self, packet: Packet[AudioStream]) -> None:
+        """Write the packet at hand and make ready the one after it."""
+        self._next = None
+        at_s = float(_start_s(packet))  # before the muxer takes the packet over
+        try:
+            self._output.mux(packet)
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+            self._warn(f"ends at {at_s:.1f} s", error)
+            return
+        try:
+            self._next = next(self._upcoming, None)
+        except (av.FFmpegError, ValueError) as error:
+            self._warn(f"ends at {at_s:.1f} s", error)
 
     def close(self) -> None:
         """Let the source go."""
@@ -100,8 +117,9 @@ class Sound:
             target = _add_encoder(self._output, container.sound_encoder, stream)
             return _encoded(packets, self._resampling(stream, target, _start_s(first)), target)
         target = self._output.add_stream_from_template(stream)
-        # Opus carries its lead in its header, AAC needs an edit list: else it would move everything else.
-        cut_lead = self._cut_start or (codec != "opus" and not container.edit_list)
+        # Opus and Matroska carry the lead in a header, others need an edit list: else it would move everything else.
+        carried = codec == "opus" or ("matroska" in source.format.name and container.muxer == "matroska")
+        cut_lead = self._cut_start or not (carried or container.edit_list)
         return _copied(packets, _adts_filter(stream, target, bytes(first)), target, cut_lead)
 
     def _read(self, source: InputContainer, stream: AudioStream) -> AudioPackets:
@@ -142,7 +160,9 @@ class Sound:
         return graph
 
     def _warn(self, what: str, error: Exception) -> None:
-        self.warnings.append(f"sound {what} ({getattr(error, 'strerror', None) or error}); the pictures are whole")
+        silent = isinstance(error, av.error.ExitError)  # as PyAV calls a time-out
+        reason = "the server is silent" if silent else getattr(error, "strerror", None) or error
+        self.warnings.append(f"sound {what} ({reason}); the pictures are whole")
 
 
 def _copied(

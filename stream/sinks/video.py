@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -17,15 +19,13 @@ from stream.color import av_frame, is_full_range, matrix_of, patch, plane_views,
 from stream.frame import Color, Frame, Planes
 from stream.pipeline import Result
 from stream.sinks.base import Picture
-from stream.sinks.encoding import VideoOptions, container_of, encoder_settings, find_encoder, muxer_options
+from stream.sinks.clock import USUAL_RATE, FrameClock
+from stream.sinks.encoding import FILMS, VideoOptions, container_of, encoder_settings, find_encoder, muxer_options
 from stream.sinks.partfile import PartFile
 from stream.sinks.sound import Sound
 from stream.source import SourceInfo, StreamError
 
 __all__ = ["VideoOptions", "VideoSink"]
-
-_USUAL_RATE = Fraction(25)
-"""Frames a second where the source names none: it steers the encoder's bit rate, never the time stamps."""
 
 
 class VideoSink:
@@ -33,7 +33,9 @@ class VideoSink:
 
     Time stamps are the source's own, its start offset included; in mp4 and mov they and the time base are exact. With
     `origin_s`, the moment of the source's time line at which reading began, the output begins there, at 0. Pictures of
-    an odd height or width get their last row or column twice. `warnings` says what of the sound is missing.
+    an odd height or width get their last row or column twice. Sound that outlasts the pictures is written to its end,
+    unless the film `ends_early` or the run was `stopped`: then it ends with them. `warnings` says what of the sound is
+    missing.
 
     Raises ValueError for a container or an encoder that there is not, FileExistsError where `path` is taken,
     StreamError where it cannot be written; what was written then stays as NAME.part.EXT.
@@ -48,6 +50,8 @@ class VideoSink:
         options: VideoOptions | None = None,
         *,
         origin_s: float = 0.0,
+        ends_early: bool = False,
+        stopped: threading.Event | None = None,
         overwrite: bool = False,
     ) -> None:
         self._options = options or VideoOptions()
@@ -55,26 +59,27 @@ class VideoSink:
         self._size = self._options.output_size(info.size)
         self._origin_s = Fraction(origin_s).limit_denominator(1_000_000)
         self._shift = -round(self._origin_s / info.time_base) if origin_s else info.start_pts
-        self._clock = _FrameClock(info)
+        self._clock = FrameClock(info)
+        self._ends_early = ends_early
+        self._stopped = stopped or threading.Event()
         self._failed = False
-        self._sound: Sound | None = None
+        self._exact = path.suffix.lower() in FILMS
+        self._held: Packet[VideoStream] | None = None
         self.frames_written = 0
         codec = find_encoder(path, self._options)
         self._file = PartFile(path, overwrite=overwrite)
-        try:
-            self._output = av.open(
-                f"file:{self._file.part}",
-                "w",
-                format=container_of(path).muxer,
-                options=muxer_options(path, info.time_base),
-            )
-            self._stream = self._add_pictures(codec)
-        except (av.FFmpegError, ValueError) as error:
-            self._file.discard()
-            raise ValueError(
-                f"{path}: encoder {codec.name} does not open ({_reason(error)}); check --encoder and its settings"
-            ) from error
-        self._add_sound(path)
+        with ExitStack() as undo:
+            undo.callback(self._file.discard)
+            try:
+                self._output = self._open_output()
+                undo.callback(self._output.close)
+                self._stream = self._add_pictures(codec)
+            except (av.FFmpegError, ValueError) as error:
+                raise ValueError(
+                    f"{path}: encoder {codec.name} does not open ({_reason(error)}); check --encoder and its settings"
+                ) from error
+            self._sound = self._open_sound()
+            undo.pop_all()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -89,30 +94,33 @@ class VideoSink:
 
     def write(self, result: Result, picture: Picture | None) -> None:
         """Encode one picture, after the sound that is heard before it."""
-        if picture is None:
-            raise ValueError("a video is made of pictures, got None")
-        frame = self._encodable(result.frame, picture)
-        frame.pts = result.frame.pts + self._shift
-        frame.time_base = self._info.time_base
-        self._clock.saw(frame.pts)
         with self._writing():
+            if picture is None:
+                raise ValueError("a video is made of pictures, got None")
+            frame = self._encodable(result.frame, picture)
+            frame.pts = result.frame.pts + self._shift
+            frame.time_base = self._info.time_base
+            self._clock.saw(frame.pts)
             if self._sound is not None:
                 self._sound.advance(frame.pts * frame.time_base)
             self._mux(self._stream.encode(frame))
         self.frames_written += 1
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Finish the file and give it its name; after a failed write it stays NAME.part.EXT."""
         if self._failed or not self.frames_written:
             self._abandon()
             return
         with self._writing():
             self._mux(self._outlast(self._stream.encode(None)))
+            self._release()
             if self._sound is not None:
                 self._sound.advance(self._clock.end * self._info.time_base)
+                if not (self._ends_early or failed):
+                    self._sound.finish(self._stopped.is_set)
                 self._sound.close()
             self._output.close()
-        self._file.finish()
+        self._file.finish(keep_existing=failed)
 
     def _abandon(self) -> None:
         """Let go of everything; a file without a picture is removed."""
@@ -120,14 +128,24 @@ class VideoSink:
             self._sound.close()
         # The error that was raised when the write failed comes again.
         with suppress(av.FFmpegError):
+            self._release()
             self._output.close()
         if not self.frames_written:
             self._file.discard()
 
+    def _open_output(self) -> OutputContainer:
+        path = self._file.path
+        return av.open(
+            f"file:{self._file.part}",
+            "w",
+            format=container_of(path).muxer,
+            options=muxer_options(path, self._info.time_base),
+        )
+
     def _add_pictures(self, codec: av.Codec) -> VideoStream:
         """The video stream, its encoder open."""
         info, options = self._info, self._options
-        stream = self._output.add_stream(codec.name, rate=info.rate or _USUAL_RATE)
+        stream = self._output.add_stream(codec.name, rate=info.rate or USUAL_RATE)
         if not isinstance(stream, VideoStream):
             raise ValueError(f"{codec.name} encodes no video")
         height, width = (_even(side) for side in self._size)
@@ -146,16 +164,16 @@ class VideoSink:
         context.open()
         return stream
 
-    def _add_sound(self, path: Path) -> None:
+    def _open_sound(self) -> Sound | None:
         info = self._info
         if not self._options.sound or info.sound_url is None:
-            return
+            return None
         # All of a source's times, of sound and pictures, are moved by the same.
         start_s, from_start = info.start_pts * info.time_base, bool(self._origin_s)
-        self._sound = Sound(
+        return Sound(
             info.sound_url,
             self._output,
-            container_of(path),
+            container_of(self._file.path),
             shift_s=-self._origin_s - start_s if from_start else Fraction(0),
             begin_s=Fraction(0) if from_start else start_s,
             cut_start=from_start,
@@ -175,7 +193,22 @@ class VideoSink:
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
             packet.duration = self._clock.duration(packet.pts)
-            self._output.mux(packet)
+            if not self._exact:
+                self._output.mux(packet)
+                continue
+            # FFmpeg's mp4 writer takes a fragment's last duration for the step of decoding times to the next fragment,
+            # and moves all that follows where it is another, as with an uneven frame rate and B-frames.
+            held = self._held
+            if held is not None and held.dts is not None and packet.dts is not None:
+                held.duration = packet.dts - held.dts
+            self._release()
+            self._held = packet
+
+    def _release(self) -> None:
+        """Write the packet that waited for the next one, if one does."""
+        if self._held is not None:
+            self._output.mux(self._held)
+            self._held = None
 
     def _outlast(self, packets: list[Packet[VideoStream]]) -> list[Packet[VideoStream]]:
         """The encoder's last packets, of which the very last stands until the end of the film.
@@ -189,7 +222,7 @@ class VideoSink:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn what goes wrong while writing into a StreamError that names the remedy."""
+        """End the film where anything goes wrong; what FFmpeg or the disk say becomes a StreamError with a remedy."""
         try:
             yield
         except (av.FFmpegError, OSError) as error:
@@ -199,38 +232,10 @@ class VideoSink:
                 f"{self._file.path}: cannot be written any further ({_reason(error)}); make room or choose another "
                 f"folder; {self.frames_written} frames are in {self._file.part.name}"
             ) from error
-
-
-class _FrameClock:
-    """How long each frame stands: until the next one, and the last one as long as frames usually do."""
-
-    def __init__(self, info: SourceInfo) -> None:
-        self._usual = max(1, round(1 / ((info.rate or _USUAL_RATE) * info.time_base)))
-        self._learns = info.rate is None
-        self._last = 0
-        self._waiting: dict[int, int] = {}
-
-    def saw(self, pts: int) -> None:
-        """A frame went into the encoder."""
-        if self._last in self._waiting:
-            self._waiting[self._last] = pts - self._last
-            if self._learns:
-                self._usual = pts - self._last
-        self._waiting[pts] = self._usual
-        self._last = pts
-
-    def duration(self, pts: int | None) -> int:
-        """The duration, in ticks, of a frame that comes out of the encoder."""
-        return self._waiting.pop(pts, self._usual) if pts is not None else self._usual
-
-    def stretch(self, pts: int) -> None:
-        """Let a frame that is still in the encoder stand until the end."""
-        self._waiting[pts] = self.end - pts
-
-    @property
-    def end(self) -> int:
-        """When the last frame ends, in ticks."""
-        return self._last + self._usual
+        except BaseException:
+            self._failed = True
+            self._abandon()
+            raise
 
 
 def _scaled(frame: av.VideoFrame, size: tuple[int, int], color: Color) -> av.VideoFrame:

@@ -21,7 +21,7 @@ from stream.frame import Frame
 from stream.pipeline import Result
 from stream.render import WHITE, draw_text
 from stream.sinks.base import Picture
-from stream.sinks.display import display_fault, x11_only
+from stream.sinks.display import probed_display, x11_only
 from stream.source import SourceInfo, StreamError
 
 LARGEST_AT_FIRST = (720, 1280)
@@ -86,28 +86,22 @@ class WindowSink:
         if result.frame.still or self._held:
             self._wait(time.monotonic() + (STILL_S if result.frame.still else 0), any_key_ends=True)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:  # noqa: ARG002 - nothing of a window stays
         """Close the window."""
         if not self._is_gone():
             cv2.destroyWindow(self._title)
             cv2.pollKey()  # Qt closes it only when it gets to see its events.
 
     def _open(self) -> None:
-        fault = display_fault()
-        if fault is not None:
-            raise StreamError(f"--show needs a display: {fault}; use --output, or run under xvfb-run")
-        if sys.platform.startswith("linux"):
-            os.environ.update(x11_only(os.environ))
         height, width = self._info.size
         scale = min(1.0, LARGEST_AT_FIRST[0] / height, LARGEST_AT_FIRST[1] / width)
-        try:
+        with probed_display() as fault:
+            if fault is not None:
+                raise StreamError(f"--show needs a display: {fault}; use --output, or run under xvfb-run")
+            if sys.platform.startswith("linux"):
+                os.environ.update(x11_only(os.environ))
             cv2.namedWindow(self._title, _FLAGS)
             cv2.resizeWindow(self._title, max(1, round(width * scale)), max(1, round(height * scale)))
-        except cv2.error as error:
-            raise StreamError(
-                f"--show: this OpenCV has no windows ({error.err}); pip uninstall opencv-python-headless, "
-                "then pip install --force-reinstall opencv-python"
-            ) from error
 
     def _is_gone(self) -> bool:
         """Whether the window was closed by its X."""
@@ -156,11 +150,10 @@ class WindowSink:
 
     def _say(self, text: str) -> None:
         self._notice = (text, time.monotonic() + NOTICE_S)
-        if self._on_screen is not None:
-            self._show()
+        self._show()
 
     def _show(self) -> None:
-        if self._on_screen is None:
+        if self._on_screen is None or self._is_gone():
             return
         frame, picture = self._on_screen
         _, _, width, height = cv2.getWindowImageRect(self._title)

@@ -27,7 +27,6 @@ class Writer:
         self._queue: FrameBuffer[tuple[Result, Picture | None]] = FrameBuffer([name], QUEUE, drop_oldest=False)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"writer {name}")
-        self._thread.start()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -36,17 +35,20 @@ class Writer:
 
     def write(self, result: Result, picture: Picture | None) -> None:
         """Queue one result; the picture must not be written to afterwards."""
+        if self._thread.ident is None:  # Not before: whoever breaks off while outputs are opened leaves no thread.
+            self._thread.start()
         if not self._queue.put(self._name, (result, picture)):
             self._raise()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Write what is queued, then finish the output."""
         self._queue.close(self._name)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         try:
             self._raise()
         finally:
-            self._sink.close()
+            self._sink.close(failed=failed)
 
     def _raise(self) -> None:
         error, self._error = self._error, None

@@ -83,12 +83,16 @@ def test_each_family_is_told_from_its_outputs(arrays: list[NDArray[np.float32]],
     assert guess(arrays, task).text == f"m.onnx: guessed: {text}"
 
 
-def test_simcc_axes_go_by_name_and_else_by_order() -> None:
+def test_simcc_vectors_are_known_in_either_order_unless_their_names_contradict() -> None:
     across, down = zeros(17, 96), zeros(17, 128)  # of 48 and 64 pixels
-    for arrays, names in (([across, down], ("a", "b")), ([down, across], ("simcc_y", "simcc_x"))):
+    for arrays, names in (
+        ([across, down], ("a", "b")),
+        ([down, across], ("a", "b")),
+        ([down, across], ("simcc_y", "simcc_x")),
+    ):
         assert guess(arrays, "pose", (64, 48), names).card.family == "simcc"
-    with pytest.raises(EngineError, match=r"a \(\?, 17, 128\); b \(\?, 17, 96\) fit no known family"):
-        guess([down, across], "pose", (64, 48), ("a", "b"))
+    with pytest.raises(EngineError, match=r"simcc_x \(\?, 17, 128\); simcc_y \(\?, 17, 96\) fit no known family"):
+        guess([down, across], "pose", (64, 48), ("simcc_x", "simcc_y"))
 
 
 @pytest.mark.parametrize("arrays", [[zeros(25200, 85)], [zeros(1000)], [zeros(17, 15, 16)], [zeros(17, 0, 0)], []])

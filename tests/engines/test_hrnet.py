@@ -60,6 +60,21 @@ class BrightLines(BrightSpots):
         return joints.max(axis=2).repeat(2, axis=-1), joints.max(axis=3).repeat(2, axis=-1) / 2
 
 
+class SwappedLines(BrightLines):
+    """The same with y first, under the names it is given."""
+
+    def __init__(self, *names: str, square: bool = False) -> None:
+        super().__init__()
+        sides = (SIZE[0], SIZE[0] if square else SIZE[1])
+        self.inputs = (TensorSpec("image", (None, 3, *sides), "float32"),)
+        self.outputs = tuple(
+            TensorSpec(name, (None, 17, 2 * side), "float32") for name, side in zip(names, sides, strict=True)
+        )
+
+    def infer(self, batch: Floats) -> tuple[Floats, ...]:
+        return super().infer(batch)[::-1]
+
+
 class Says(BrightSpots):
     """Returns zeros of the shapes it is told, whatever it promised."""
 
@@ -160,6 +175,35 @@ def test_simcc_finds_the_spots_with_the_smaller_score() -> None:
         (poses,) = estimator.estimate([image], [boxes_of((0, 0, 192, 256))])
         np.testing.assert_allclose(poses.keypoints[0], np.tile(centers[:1], (17, 1)), atol=0.5)
         np.testing.assert_allclose(poses.scores, 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize("names", [("simcc_y", "simcc_x"), ("a", "b")])
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_simcc_vectors_are_found_in_either_order(names: tuple[str, str], flip_test: bool) -> None:
+    options = PoseOptions(padding=1.0, flip_test=flip_test)
+    centers = np.array([[60.0, 40]] * 3)
+    image = spots((256, 192), centers, 8)
+    (poses,) = PoseEstimator(SwappedLines(*names), pose_card(family="simcc"), options).estimate(
+        [image], [boxes_of((0, 0, 192, 256))]
+    )
+    np.testing.assert_allclose(poses.keypoints[0], np.tile(centers[:1], (17, 1)), atol=0.5)
+
+
+def test_simcc_vectors_of_a_square_crop_go_by_their_names() -> None:
+    square = {"size": (256, 256), "color": "rgb", "scale": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    card = pose_card(family="simcc", input=square)
+    centers = np.array([[60.0, 40]] * 3)
+    (poses,) = PoseEstimator(SwappedLines("simcc_y", "simcc_x", square=True), card, PoseOptions(padding=1.0)).estimate(
+        [spots((256, 256), centers, 8)], [boxes_of((0, 0, 256, 256))]
+    )
+    np.testing.assert_allclose(poses.keypoints[0], np.tile(centers[:1], (17, 1)), atol=0.5)
+    with pytest.raises(EngineError, match=r"which of a and b is x cannot be told, .* simcc_x and simcc_y"):
+        PoseEstimator(SwappedLines("a", "b", square=True), card)
+
+
+def test_simcc_names_that_contradict_the_shapes_are_refused() -> None:
+    with pytest.raises(EngineError, match=r"outputs are \[N, 17, 512\] \[N, 17, 384\], wanted \[N, 17, 384\]"):
+        PoseEstimator(SwappedLines("simcc_x", "simcc_y"), pose_card(family="simcc"))
 
 
 def test_people_go_back_to_their_own_picture_in_order() -> None:

@@ -151,6 +151,23 @@ def test_outputs_of_another_form_are_refused(family: Family, shapes: list[tuple[
         PersonDetector(backend, card(family, (32, 32)))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_grids_are_found_in_any_order(order: tuple[int, ...]) -> None:
+    grids = [np.full((side, side, 5), -9, np.float32) for side in (4, 2, 1)]  # strides 8, 16, 32
+    grids[0][1, 2] = (4, 4, 4, 4, 4)  # cell (16, 8), 4 pixels to each side
+    grids[1][1, 1] = (6, 2, 3, 4, 5)  # cell (16, 16)
+    backend = FixedBackend((32, 32), *[grids[i] for i in order])
+    (found,) = PersonDetector(backend, card("rtmdet", (32, 32))).detect([np.zeros((32, 32, 3), np.uint8)])
+    assert found.boxes.tolist() == [[14, 13, 20, 21], [12, 4, 20, 12]]
+
+
+def test_boxes_and_labels_are_found_in_any_order() -> None:
+    dets, labels = np.array([[1, 2, 9, 12, 0.9], [0, 0, 8, 8, 0.8]], np.float32), np.array([0, 5], np.float32)
+    for outputs in ((dets, labels), (labels, dets)):
+        detector = PersonDetector(FixedBackend((32, 32), *outputs), card("end2end", (32, 32)))
+        assert detector.detect([np.zeros((32, 32, 3), np.uint8)])[0].boxes.tolist() == [[1, 2, 9, 12]]
+
+
 def test_a_family_without_a_decode_is_refused() -> None:
     with pytest.raises(EngineError, match=r"family must be one of yolox, .* got yolov3"):
         PersonDetector(FixedBackend((32, 32), np.zeros((1, 1), np.float32)), card("yolov3", (32, 32)))

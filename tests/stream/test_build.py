@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import make_result
+from fakes import FakeSink, make_result
 
 from engines.backends.base import EngineError
-from stream.build import Painter, check_outputs, open_session, tracker_options
+from stream.build import Painter, open_session, tracker_options
 from stream.config import Config, build_options
+from stream.meter import Meter
 from stream.render import Style
-from stream.sinks.writer import QUEUE
+from stream.sinks.writer import QUEUE, Writer
 
 
 def config_for(assets: Path, clip: str, **keys: Any) -> Config:
@@ -57,12 +59,15 @@ def test_notes_tell_source_models_and_what_they_run_on(assets: Path) -> None:
     assert "heat maps, 256x192" in pose
 
 
-def test_an_error_while_opening_closes_what_was_opened(assets: Path, tmp_path: Path) -> None:
+def test_an_error_while_opening_leaves_no_output_and_no_thread(assets: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    config = config_for(assets, "fiyud_dance.mp4")
-    config = build_options(Config, {"source": list(config.source), "models": {"detector": str(tmp_path / "bad.onnx")}})
+    outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
+    config = config_for(assets, "fiyud_dance.mp4", output=outputs)
+    config = replace(config, models=replace(config.models, pose=str(tmp_path / "bad.onnx")))
     with pytest.raises(EngineError, match=r"bad\.onnx"), open_session(config):
         pass
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
+    assert threading.enumerate() == [threading.main_thread()]
 
 
 @pytest.mark.parametrize(
@@ -76,13 +81,6 @@ def test_an_error_while_opening_closes_what_was_opened(assets: Path, tmp_path: P
 def test_what_cannot_be_run_is_refused_before_anything_is_opened(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message), open_session(build_options(Config, keys)):
         pass
-
-
-def test_an_output_onto_its_own_source_is_refused(tmp_path: Path) -> None:
-    clip = tmp_path / "a.mp4"
-    clip.write_bytes(b"")
-    with pytest.raises(ValueError, match="is the source itself"):
-        check_outputs(Config(source=(str(clip),), output=(str(tmp_path / "." / "a.mp4"),), overwrite=True))
 
 
 @pytest.mark.parametrize(
@@ -99,10 +97,21 @@ def test_every_confidence_gives_options_that_hold(confidence: float) -> None:
     assert options.low_score <= options.high_score == confidence <= options.new_score < 1
 
 
-def test_a_picture_stays_as_it_is_while_sinks_may_hold_it() -> None:
-    painter = Painter(Style(ids=False))
-    pictures = [painter.paint(make_result(index, people=0)) for index in range(QUEUE + 3)]
-    assert [int(picture.image[0, 0, 0]) for picture in pictures] == list(range(QUEUE + 3))
+def test_a_picture_stays_as_it_is_while_a_writer_may_hold_it() -> None:
+    gate = threading.Event()
+    sink = FakeSink(gate=gate, keep_pixels=True)
+    writer, painter = Writer(sink, "slow", Meter()), Painter(Style(ids=False))
+
+    def produce() -> None:
+        for index in range(20):
+            result = make_result(index, people=0)
+            writer.write(result, painter.paint(result))
+            if index == QUEUE:
+                gate.set()  # By now the sink holds one picture and the queue is full.
+
+    produce()
+    writer.close()
+    assert sink.pixels == list(range(20))
 
 
 def test_a_painted_frame_is_left_alone() -> None:
@@ -111,3 +120,17 @@ def test_a_painted_frame_is_left_alone() -> None:
     picture = Painter(Style()).paint(result)
     assert np.array_equal(result.frame.image, before)
     assert not np.array_equal(picture.image, before)
+
+
+def test_a_run_that_fails_leaves_the_file_that_had_the_name(assets: Path, tmp_path: Path) -> None:
+    film, records = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    film.write_bytes(b"old")
+    outputs = [str(film), str(records)]
+    config = config_for(assets, "fiyud_dance.mp4", output=outputs, overwrite=True)
+    with pytest.raises(RuntimeError, match="the user's own"), open_session(config) as session:
+        for result in session:
+            if result.frame.index == 3:
+                raise RuntimeError("the user's own")
+    assert film.read_bytes() == b"old"
+    assert (tmp_path / "out.part.mp4").stat().st_size > 1000
+    assert len(records.read_text().splitlines()) == 4

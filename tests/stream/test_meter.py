@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import make_result
@@ -52,3 +54,11 @@ def test_stages_are_listed_in_the_order_of_first_use() -> None:
         with meter.stage(name):
             pass
     assert [(stage.name, stage.calls) for stage in meter.stages()] == [("detect", 2), ("pose", 1)]
+
+
+def test_only_identities_that_were_shown_are_counted() -> None:
+    meter = Meter()
+    result = make_result(0, 2)
+    for ids in ([3, 9], [9, 3], [4, 9]):
+        meter.saw(replace(result, tracks=replace(result.tracks, ids=np.array(ids))))
+    assert meter.identities == 3

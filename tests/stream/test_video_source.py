@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import threading
@@ -112,7 +113,7 @@ def test_pictures_that_start_after_the_sound_keep_their_lag(make_clip: MakeClip)
     frames, source = read(path)
     assert source.info.start_pts == 0
     assert [f.pts for f in frames] == [5 + i for i in range(10)]
-    assert source.info.sound_url == str(path)
+    assert source.info.sound_url == f"file:{path}"
     assert source.info.frame_count == 10
 
 
@@ -122,6 +123,18 @@ def test_offset_of_the_input_is_taken_off_and_told(make_clip: MakeClip) -> None:
     assert source.info.start_pts == 2 * 90_000
     assert [f.pts for f in frames] == [3600 * i for i in range(10)]
     assert [f.pts + source.info.start_pts for f in frames] == stamps(path)
+
+
+def test_a_name_with_a_colon_keeps_its_sound(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(sound_s=0.4).rename(tmp_path / "a:b.mp4")
+    monkeypatch.chdir(tmp_path)
+    source = open_source("a:b.mp4")
+    source.close()
+    assert source.info.sound_url == "file:a:b.mp4"
+    with av.open(source.info.sound_url) as film:
+        assert len(film.streams.audio) == 1
 
 
 def test_clip_without_sound_has_no_sound_url(make_clip: MakeClip) -> None:
@@ -167,6 +180,30 @@ def test_mirror_swaps_left_and_right_after_turning(make_clip: MakeClip) -> None:
     clip = make_clip(draw=top_left_is_red, rotation=90, frames=2)
     assert quarter_of_red(read(clip, mirror=True)[0][0]) == (1, 1)
     assert quarter_of_red(read(clip)[0][0]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "bright"),
+    [
+        ((-1, 0, 0, 1), (48, 64), (0, 1)),  # a selfie camera's: left and right swapped
+        ((1, 0, 0, -1), (48, 64), (1, 0)),  # top and bottom swapped
+        ((0, 1, 1, 0), (64, 48), (0, 0)),  # rows and columns swapped
+        ((0, -1, -1, 0), (64, 48), (1, 1)),  # the same, turned by half
+    ],
+)
+def test_a_mirroring_display_matrix_is_obeyed(
+    make_clip: MakeClip, matrix: tuple[int, int, int, int], size: tuple[int, int], bright: tuple[int, int]
+) -> None:
+    clip = make_clip(draw=top_left_is_red, frames=2)
+    content = bytearray(clip.read_bytes())
+    # ISO 14496-12, 8.3.2: version 0 of the track header has the matrix 44 bytes behind its name, in 16.16 fixed point.
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = matrix
+    content[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    clip.write_bytes(content)
+    frames, source = read(clip)
+    assert source.info.size == frames[0].image.shape[:2] == size
+    assert quarter_of_red(frames[0]) == bright
 
 
 def top_left_is_red(_: int) -> tuple[np.ndarray, ...]:
@@ -519,3 +556,21 @@ def test_real_clips_give_every_frame_at_its_time(assets: Path, name: str) -> Non
     assert source.info.frame_count == len(pts) == count
     assert pts == stamps(path)
     assert source.damage is None
+
+
+def test_decoded_frames_are_freed_at_once_and_wait_for_no_collector(make_clip: MakeClip) -> None:
+    source = open_source(str(make_clip(frames=12)), SourceOptions())
+    frames = source.frames()
+    next(frames)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        assert sum(1 for _ in frames) == 11
+        gc.collect()
+        assert [type(item).__name__ for item in gc.garbage] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+        source.close()

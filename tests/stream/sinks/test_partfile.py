@@ -51,8 +51,18 @@ def test_overwrite_replaces_only_when_finished(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
-def test_stale_part_is_emptied(tmp_path: Path) -> None:
-    (tmp_path / "out.part.csv").write_text("from a killed run")
+def test_a_part_with_something_in_it_is_kept_unless_told(tmp_path: Path) -> None:
+    part = tmp_path / "out.part.csv"
+    part.write_text("from a killed run")
+    wanted = r"out\.csv: out\.part\.csv is there already, .*; rename or delete it, or give --overwrite"
+    with pytest.raises(FileExistsError, match=wanted):
+        PartFile(tmp_path / "out.csv")
+    assert part.read_text() == "from a killed run"
+    assert PartFile(tmp_path / "out.csv", overwrite=True).part.read_text() == ""
+
+
+def test_an_empty_part_is_used_again(tmp_path: Path) -> None:
+    (tmp_path / "out.part.csv").write_text("")
     assert PartFile(tmp_path / "out.csv").part.read_text() == ""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engines.results import Poses
 from engines.skeletons import COCO17
@@ -69,6 +70,23 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StreamError, match="choose another folder"):
         PictureSink(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (np.zeros((0, 8, 3), np.uint8), cv2.error),
+        (np.zeros((1, 65_501, 3), np.uint8), StreamError),  # wider than jpg knows
+    ],
+)
+def test_a_picture_that_cannot_be_encoded_leaves_no_file(
+    tmp_path: Path, image: NDArray[np.uint8], error: type[Exception]
+) -> None:
+    sink = PictureSink(tmp_path)
+    with pytest.raises(error):
+        sink.write(result_of("a.png"), Picture(image, np.zeros((0, 4), np.int32)))
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_ending_and_missing_picture_are_refused(tmp_path: Path) -> None:

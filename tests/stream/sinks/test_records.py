@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from fakes import make_result
 
 from engines.results import Poses
 from stream.pipeline import Result
-from stream.sinks.records import image_id, record_sink
+from stream.sinks.records import Jsonl, RecordSink, image_id, record_sink
 
 NUMBER = (int, float)
 
@@ -103,6 +106,85 @@ def test_mot_of_still_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need identities"):
         sink.write(make_result(still=True), None)
     sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Failing(Jsonl):
+    """JSONL that fails with `error` at the frame `at`, or at the end where it is -1."""
+
+    def __init__(self, error: BaseException, at: int) -> None:
+        self._error, self._at = error, at
+
+    def rows(self, result: Result) -> str:
+        if result.frame.index == self._at:
+            raise self._error
+        return super().rows(result)
+
+    def end(self) -> str:
+        if self._at == -1:
+            raise self._error
+        return super().end()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
+def test_after_any_failure_the_records_stay_a_part(tmp_path: Path, error: BaseException) -> None:
+    sink = RecordSink(tmp_path / "out.jsonl", Failing(error, 1))
+    sink.write(make_result(0), None)
+    with pytest.raises(type(error)):
+        sink.write(make_result(1), None)
+    sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.jsonl"]
+    assert json.loads((tmp_path / "out.part.jsonl").read_text())["frame"] == 0
+
+
+def test_a_failure_at_the_end_closes_the_file_and_leaves_a_part(tmp_path: Path) -> None:
+    sink = RecordSink(tmp_path / "out.jsonl", Failing(RuntimeError("no"), -1))
+    sink.write(make_result(0), None)
+    opened = open_files(tmp_path)
+    with pytest.raises(RuntimeError, match="no"):
+        sink.close()
+    assert (opened, open_files(tmp_path)) == (["out.part.jsonl"], [])
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.jsonl"]
+
+
+def open_files(folder: Path) -> list[str]:
+    """The names of the files of a folder that this process has open."""
+    targets = [Path(os.path.realpath(link)) for link in Path("/proc/self/fd").iterdir()]
+    return [target.name for target in targets if target.parent == folder]
+
+
+# A child whose files may not grow beyond 10 kB.
+CHILD = """
+import resource, sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from fakes import make_result
+from stream.sinks.records import record_sink
+from stream.source import StreamError
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+sink = record_sink(Path(sys.argv[1]))
+try:
+    for index in range(1000):
+        sink.write(make_result(index, 3), None)
+except StreamError as error:
+    print(error)
+sink.close()
+print("closed")
+"""
+
+
+def test_a_full_disk_is_told_once_and_leaves_a_part(tmp_path: Path) -> None:
+    tests = Path(__file__).parents[2]
+    script = CHILD.format(paths=[str(tests), str(tests.parent)])
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "out.jsonl")], capture_output=True, text=True, check=False
+    )
+    assert child.stderr == ""
+    assert child.stdout.splitlines() == [
+        f"{tmp_path / 'out.jsonl'}: cannot be written any further (File too large); make room or go elsewhere",
+        "closed",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.jsonl"]
 
 
 def test_csv_has_a_header_and_one_row_per_person(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -17,6 +20,8 @@ from stream.color import plane_views
 from stream.frame import Frame
 from stream.pipeline import Result
 from stream.sinks.base import Picture
+from stream.sinks.encoding import container_of
+from stream.sinks.sound import Sound
 from stream.sinks.video import VideoSink
 from stream.source import SourceInfo
 from tracker.results import Tracks
@@ -26,6 +31,8 @@ LENGTH_S = 3.0
 RATE = 25
 TIME_BASE = Fraction(1, 12800)
 SIZE = (48, 64)
+PACKET = 1536
+"""Samples of sound in the longest packet of the codecs here (ac3)."""
 
 
 def clicks(rate: int, channels: int = 2, length_s: float = LENGTH_S) -> NDArray[np.int16]:
@@ -88,6 +95,12 @@ def heard(path: Path) -> tuple[list[float], float, float]:
     return sorted(found), float(time[0]), float(time[-1])
 
 
+def samples(path: Path) -> int:
+    """How many samples of sound a file holds, of each channel, at 48 kHz."""
+    with av.open(str(path)) as source:
+        return sum(frame.samples for frame in source.decode(audio=0))
+
+
 def first_picture_s(path: Path) -> float:
     with av.open(str(path)) as source:
         return float(next(source.decode(video=0)).time)
@@ -104,6 +117,8 @@ def write(
     *,
     frames: range = range(round(LENGTH_S * RATE)),
     origin_s: float = 0.0,
+    ends_early: bool = False,
+    stopped: threading.Event | None = None,
     sound_url: str | None = None,
     close: bool = True,
 ) -> VideoSink:
@@ -112,7 +127,7 @@ def write(
     info = SourceInfo(
         "clip", "clip", SIZE, TIME_BASE, Fraction(RATE), start_pts=start_pts, sound_url=sound_url or str(source)
     )
-    sink = VideoSink(target, info, origin_s=origin_s)
+    sink = VideoSink(target, info, origin_s=origin_s, ends_early=ends_early, stopped=stopped)
     image = np.zeros((*SIZE, 3), np.uint8)
     nobody = Tracks(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     poses = Poses(np.zeros((0, 17, 2), np.float32), np.zeros((0, 17), np.float32), COCO17)
@@ -140,7 +155,9 @@ def assert_close(got: Sequence[float], wanted: Sequence[float], within_s: float)
         ("ts", "aac", "mkv"),
         ("ts", "aac", "ts"),
         ("mkv", "aac", "mp4"),
+        ("mkv", "aac", "mkv"),
         ("mp4", "libmp3lame", "mp4"),
+        ("mkv", "libmp3lame", "mkv"),
         ("mkv", "ac3", "mp4"),
         ("mkv", "pcm_s16le", "mov"),
         ("mkv", "libopus", "webm"),
@@ -155,6 +172,7 @@ def test_sound_is_copied_and_stays_in_step(tmp_path: Path, source: str, codec: s
     assert sink.warnings == ()
     assert codec_of(out) == codec_of(clip)
     assert_close(heard(out)[0], heard(clip)[0], 0.0015)
+    assert samples(out) == pytest.approx(samples(clip), abs=48)  # Matroska rounds what is left out to its tick, 1 ms
     if target != "ts":  # which moves all of a file, so that no decoding time is below 0
         assert first_picture_s(out) == pytest.approx(first_picture_s(clip), abs=0.0006)
 
@@ -180,6 +198,8 @@ def test_sound_the_container_refuses_is_encoded_and_stays_in_step(
     assert sink.warnings == ()
     assert codec_of(out) == becomes
     assert_close(heard(out)[0], heard(clip)[0], 0.005)
+    # An encoder fills its last packet; in ts and webm, its lead is heard as silence.
+    assert samples(clip) <= samples(out) <= samples(clip) + 2 * PACKET
 
 
 @pytest.mark.parametrize("codec", ["aac", "flac"])
@@ -207,7 +227,7 @@ def test_a_window_begins_at_zero_and_ends_with_the_pictures(
 ) -> None:
     clip = make_clip(tmp_path / "in.mkv", codec, start_s=start_s)
     out = tmp_path / f"out.{target}"
-    write(clip, out, frames=range(25, 50), origin_s=1.0)
+    write(clip, out, frames=range(25, 50), origin_s=1.0, ends_early=True)
     assert first_picture_s(out) == pytest.approx(0, abs=1e-3)
     clicks_s, first_s, last_s = heard(out)
     assert_close(clicks_s, [0.3], 0.025)
@@ -216,13 +236,94 @@ def test_a_window_begins_at_zero_and_ends_with_the_pictures(
 
 
 @pytest.mark.parametrize("codec", ["aac", "flac"])
-def test_sound_ends_with_the_pictures(tmp_path: Path, codec: str) -> None:
+@pytest.mark.parametrize("how", ["ends early", "stopped"])
+def test_sound_ends_with_the_pictures_when_told_to(tmp_path: Path, codec: str, how: str) -> None:
     clip = make_clip(tmp_path / "in.mkv", codec)
     out = tmp_path / "out.mp4"
-    write(clip, out, frames=range(30))  # 1.2 s
+    stopped = threading.Event()
+    stopped.set()
+    ends_early = how == "ends early"
+    write(clip, out, frames=range(30), ends_early=ends_early, stopped=None if ends_early else stopped)  # 1.2 s
     clicks_s, _, last_s = heard(out)
     assert_close(clicks_s, [0.5], 0.025)
     assert 1.17 < last_s < 1.25
+
+
+@pytest.mark.parametrize("target", ["mp4", "mov", "mkv", "ts", "webm"])
+@pytest.mark.parametrize("codec", ["aac", "flac"])
+def test_sound_that_outlasts_the_pictures_is_written_to_its_end(tmp_path: Path, codec: str, target: str) -> None:
+    clip = make_clip(tmp_path / "in.mkv", codec)
+    short, whole = tmp_path / f"short.{target}", tmp_path / f"whole.{target}"
+    sink = write(clip, short, frames=range(25), stopped=threading.Event())  # 1 s of pictures, 3 s of sound
+    assert sink.warnings == ()
+    write(clip, whole)
+    assert_close(heard(short)[0], CLICKS_S, 0.025)
+    assert samples(short) == samples(whole) >= 3 * 48_000 - PACKET
+    with av.open(str(short)) as film:
+        assert [round(float(f.time - first_picture_s(short)) * RATE) for f in film.decode(video=0)] == list(range(25))
+        if target in ("mp4", "mov"):
+            assert film.streams.video[0].duration * film.streams.video[0].time_base == 1
+
+
+def test_a_stop_ends_the_sound_that_outlasts_the_pictures(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", "aac")
+    with av.open(str(tmp_path / "out.mkv"), "w") as output:
+        sound = Sound(
+            str(clip), output, container_of(Path("out.mkv")), shift_s=Fraction(0), begin_s=Fraction(0), cut_start=False
+        )
+        answers = iter([False] * 10 + [True])
+        sound.finish(lambda: next(answers))
+        sound.close()
+    assert packets_of(tmp_path / "out.mkv") == 10
+
+
+def packets_of(path: Path) -> int:
+    with av.open(str(path)) as film:
+        return sum(1 for packet in film.demux(audio=0) if packet.size)
+
+
+@pytest.mark.parametrize("sent", [0, 0.6], ids=["at once", "half-way"])
+def test_a_server_that_stalls_ends_the_sound_with_a_warning(tmp_path: Path, sent: float) -> None:
+    clip = make_clip(tmp_path / "in.mkv", "pcm_s16le").read_bytes()
+    out = tmp_path / "out.mkv"
+    released = threading.Event()
+
+    class Stalling(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if sent:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(clip)))
+                self.end_headers()
+                self.wfile.write(clip[: round(len(clip) * sent)])
+            released.wait(20)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as library, av.open(str(out), "w") as output:
+        thread = threading.Thread(target=library.serve_forever)
+        thread.start()
+        started_s = time.monotonic()
+        sound = Sound(
+            f"http://127.0.0.1:{library.server_port}/clip.mkv",
+            output,
+            container_of(out),
+            shift_s=Fraction(0),
+            begin_s=Fraction(0),
+            cut_start=False,
+            timeout_s=(0.5, 0.3),
+        )
+        sound.finish(lambda: False)
+        sound.close()
+        took_s = time.monotonic() - started_s
+        released.set()
+        library.shutdown()
+        thread.join()
+    assert took_s < 5
+    (warning,) = sound.warnings
+    what = "cannot be read to its end" if sent else "cannot be taken over"
+    assert warning == f"sound {what} (the server is silent); the pictures are whole"
+    if sent:
+        assert samples(out) > 48_000
 
 
 def test_unusable_sound_leaves_the_pictures_whole(tmp_path: Path) -> None:

@@ -357,6 +357,36 @@ def test_a_missing_picture_is_refused(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_after_any_failure_the_film_stays_a_part_that_plays(tmp_path: Path) -> None:
+    info = info_of()
+    sink = VideoSink(tmp_path / "out.mp4", info)
+    write(sink, info, range(0, 60 * TICKS, TICKS))
+    with pytest.raises(ValueError, match="got None"):
+        sink.write(result_of(None, image_of(60, info.size), 60, 60 * TICKS, TIME_BASE), None)
+    sink.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["out.part.mp4"]
+    assert len(decoded(tmp_path / "out.part.mp4")) > 30  # less what the encoder held back
+
+
+class Interrupting(SourceInfo):
+    """Ctrl-C comes when the sink asks for `sound_url`, or for `sample_aspect`, half-way through adding the pictures."""
+
+    asked = ""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == type(self).asked:
+            raise KeyboardInterrupt
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("asked", ["sample_aspect", "sound_url"])
+def test_an_interrupt_while_the_film_is_opened_leaves_no_file(tmp_path: Path, asked: str) -> None:
+    info = type("Now", (Interrupting,), {"asked": asked})("clip.mp4", "clip.mp4", (48, 64), TIME_BASE, RATE)
+    with pytest.raises(KeyboardInterrupt):
+        VideoSink(tmp_path / "out.mp4", info)
+    assert list(tmp_path.iterdir()) == []
+
+
 # A child that writes noise, frame by frame, and says so.
 CHILD = """
 import resource, sys
@@ -423,3 +453,18 @@ def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StreamError, match="choose another folder"):
         VideoSink(tmp_path / "file" / "out.mp4", info_of())
+
+
+@pytest.mark.parametrize("preset", ["superfast", "slow"])
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+@pytest.mark.parametrize("seed", range(3))
+def test_very_uneven_times_stay_in_order_and_exact(tmp_path: Path, ending: str, preset: str, seed: int) -> None:
+    """Steps of 1 to 20,000 ticks of 1/10,000 s, across many fragments, with frames encoded out of order."""
+    steps = np.random.default_rng(seed).choice([1, 100, 500, 1000, 2500, 5000, 20_000], 120)
+    stamps = [0, *np.cumsum(steps).tolist()]
+    info = info_of(time_base=Fraction(1, 10_000))
+    out = tmp_path / f"out.{ending}"
+    sink = VideoSink(out, info, VideoOptions(preset=preset))
+    write(sink, info, stamps)
+    sink.close()
+    assert [frame.pts * frame.time_base * 10_000 for frame in decoded(out)] == stamps

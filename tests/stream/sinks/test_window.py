@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import os
-import selectors
+import queue
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +29,11 @@ from stream.source import StreamError
 
 ROOT = Path(__file__).parents[3]
 TOOLS = ("Xvfb", "xdotool", "import")
+TITLE = "^posestream fake$"
+KEYS = {"q": 113, "s": 115, "space": 32, "Escape": 27}
+"""What cv2 calls the keys that xdotool presses."""
+ENDED = "ended"
+PATIENCE_S = 60
 LEFT, RIGHT = (255, 64, 0), (0, 128, 255)
 """Blue, green, red of the halves of the picture that the child shows."""
 
@@ -38,6 +46,12 @@ from fakes import FakeSource, make_result
 from stream.sinks.base import Picture
 from stream.sinks.window import WindowSink
 
+class Window(WindowSink):
+    def _press(self, key):
+        if key >= 0:
+            print("key", key, flush=True)
+        return super()._press(key)
+
 height, width = int(sys.argv[1]), int(sys.argv[2])
 live, snapshots, count = sys.argv[3] == "live", Path(sys.argv[4]), int(sys.argv[5])
 image = np.empty((height, width, 3), np.uint8)
@@ -46,7 +60,7 @@ image.setflags(write=False)
 stopped = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
 info = replace(FakeSource(0, live=live).info, size=(height, width))
-sink = WindowSink(info, stopped, snapshots)
+sink = Window(info, stopped, snapshots)
 begun = time.monotonic()
 index = 0
 while index < count and not stopped.is_set():
@@ -59,73 +73,110 @@ sink.close()
 """
 
 
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    """A screen of 1600 x 1000 on an X server that this test alone uses."""
+@contextlib.contextmanager
+def x_server(*options: str) -> Iterator[str]:
+    """The name of an X server with a screen of 1600 x 1000 that nobody else uses."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         if os.environ.get("REQUIRE_DISPLAY") == "1":
             pytest.fail(f"REQUIRE_DISPLAY=1 but {', '.join(missing)} not found")
         pytest.skip(f"{', '.join(missing)} not found; apt-get install xvfb xdotool imagemagick")
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
-        yield f":{server.stdout.readline().strip()}"
-        server.terminate()
+        try:
+            yield f":{server.stdout.readline().strip()}"
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    with x_server() as name:
+        yield name
 
 
 class Window:
-    """A child that shows pictures until it is told to stop."""
+    """A child that shows pictures until it is told to stop, and tells which and the keys it gets."""
 
     def __init__(self, display: str, *arguments: object) -> None:
         self.display = display
         self.environ = {**os.environ, "DISPLAY": display, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `kill`
+        command = [sys.executable, "-c", CHILD, *map(str, arguments)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, arguments)],
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+            command, env=self.environ, stdout=subprocess.PIPE, stderr=self.complaints, text=True
         )
+        self.lines: queue.Queue[str] = queue.Queue()
+        self.reader = threading.Thread(target=self._read, name="reads the child")
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.put(line.strip())
+        self.lines.put(ENDED)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+        self.complaints.close()
 
     def wait_for(self, count: int) -> None:
         """Until that many more pictures were shown."""
-        for _ in range(count):
-            line = self.process.stdout.readline()
-            assert line.startswith("shown"), line + self.process.stderr.read()
+        while count:
+            line = self.lines.get(timeout=PATIENCE_S)
+            assert line.startswith(("shown", "key")), f"{line}: {self.complained()}"
+            count -= line.startswith("shown")
 
     def press(self, key: str) -> None:
-        self.tool("xdotool", "search", "--sync", "--name", "^posestream fake$", "windowfocus", "--sync", "key", key)
-
-    def screenshot(self) -> Image:
-        """The screen, once the server has put the window on it."""
-        for _ in range(50):
-            self.wait_for(5)
-            encoded = self.tool("import", "-window", "root", "png:-").stdout
-            screen = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-            if screen.any():
-                break
-        return screen
+        """Press a key until the child says that it has got it: one pressed before the window has the focus is lost."""
+        for _ in range(10):
+            with contextlib.suppress(subprocess.CalledProcessError):  # xdotool minds that its key closed the window
+                self.on_window("windowfocus", "--sync", "key", key)
+            until = time.monotonic() + 2
+            with contextlib.suppress(queue.Empty):
+                while time.monotonic() < until:
+                    if self.lines.get(timeout=2) == f"key {KEYS[key]}":
+                        return
+        pytest.fail(f"the window does not get the key {key}")
 
     def is_silent(self) -> bool:
         """Whether within the next 500 pictures none was shown for half a second."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
+        with contextlib.suppress(queue.Empty):
             for _ in range(500):
-                if not selector.select(0.5):
-                    return True
-                self.process.stdout.readline()
-        return False
+                self.lines.get(timeout=0.5)
+            return False
+        return True
 
     def finish(self) -> list[str]:
         """What else the child says until it ends, in order and without a complaint."""
-        out, complaints = self.process.communicate(timeout=20)
-        assert (self.process.returncode, complaints) == (0, "")
-        return out.splitlines()
+        assert self.process.wait(PATIENCE_S) == 0, self.complained()
+        assert self.complained() == ""
+        return list(iter(lambda: self.lines.get(timeout=PATIENCE_S), ENDED))
+
+    def complained(self) -> str:
+        self.complaints.seek(0)
+        return self.complaints.read()
+
+    def on_window(self, *commands: str) -> bytes:
+        """Run xdotool's commands on the window once it can be seen; what they say."""
+        return self.tool("xdotool", "search", "--sync", "--onlyvisible", "--name", TITLE, *commands).stdout
+
+    def screenshot(self) -> Image:
+        """The screen with the window on it."""
+        for _ in range(50):
+            self.wait_for(5)
+            screen = cv2.imdecode(np.frombuffer(self.tool("import", "-window", "root", "png:-").stdout, np.uint8), 1)
+            if screen.any():
+                break
+            # Where no window manager maps its windows, Qt may miss that one is to be painted, and never paints it.
+            self.on_window("windowunmap", "--sync", "windowmap", "--sync")
+        return screen
 
     def tool(self, *command: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(command, env=self.environ, capture_output=True, check=True, timeout=20)
+        return subprocess.run(command, env=self.environ, capture_output=True, check=True, timeout=PATIENCE_S)
 
 
 Open = Callable[..., Window]
@@ -141,8 +192,7 @@ def open_window(display: str, tmp_path: Path) -> Iterator[Open]:
 
     yield start
     for window in opened:
-        window.process.kill()
-        window.process.communicate()
+        window.kill()
 
 
 def test_the_picture_is_on_the_screen_with_its_corner_and_q_ends_it(open_window: Open) -> None:
@@ -214,11 +264,19 @@ def test_a_signal_ends_a_held_picture(open_window: Open) -> None:
     window.finish()
 
 
+def test_a_server_is_not_left_alone_before_the_window_is_open(tmp_path: Path) -> None:
+    with x_server("-terminate") as display:  # ends with its last client, where another would only start anew
+        window = Window(display, 240, 320, "live", tmp_path, 5)
+        try:
+            assert window.finish()[4] == "shown 4"
+        finally:
+            window.kill()
+
+
 def test_closing_the_window_ends_the_run(open_window: Open) -> None:
     window = open_window()
     window.wait_for(5)
-    number = window.tool("xdotool", "search", "--sync", "--name", "^posestream fake$").stdout.split()[0]
-    ask_to_close(window.display, int(number))
+    ask_to_close(window.display, int(window.on_window()))
     window.finish()
 
 
@@ -252,6 +310,11 @@ def test_a_display_that_is_gone_is_a_fault_and_no_crash() -> None:
     fault = display_fault({**os.environ, "DISPLAY": ":9876"}, "linux")
     assert fault is not None
     assert fault.startswith(":9876 cannot be used (")
+
+
+def test_an_opencv_without_windows_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "currentUIFramework", lambda: "")
+    assert "pip uninstall opencv-python-headless" in display_fault({"DISPLAY": ":0"}, "darwin")
 
 
 def test_a_display_that_is_there_has_no_fault(display: str) -> None:
