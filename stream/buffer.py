@@ -45,14 +45,14 @@ class FrameBuffer(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def get(self) -> list[T]:
-        """Wait for any slot, then take the oldest item of each that has one; empty when all are closed and read.
+    def get(self, most: int = 1) -> list[T]:
+        """Wait for any slot, then take the oldest items, `most` of each slot; empty when all are closed and read.
 
         Raises a producer's error once every item before it has been read.
         """
         with self._changed:
             while True:
-                ready = [items.popleft() for items in self._items.values() if items]
+                ready = [items.popleft() for items in self._items.values() for _ in range(min(most, len(items)))]
                 if ready:
                     self._changed.notify_all()
                     return ready

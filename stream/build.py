@@ -40,8 +40,10 @@ from stream.smooth import OneEuroSmoother
 from stream.source import Source, SourceInfo, is_device, is_network, open_source, without_credentials
 from tracker.tracker import PersonTracker, TrackerOptions
 
-FILE_BUFFER = 3
-"""Frames read ahead of a file: evens out its slow frames."""
+FILE_STEP = 4
+"""Frames of a file that go through the networks together: side by side on the cores, they take a tenth less time."""
+FILE_BUFFER = FILE_STEP + 2
+"""Frames read ahead of a file: the next step, and some to even out its slow frames."""
 LIVE_BUFFER = 1
 """Frames of a live source that may wait: none but the newest."""
 
@@ -61,6 +63,7 @@ class Session:
     _sources: tuple[Source, ...]
     _captures: tuple[Capture, ...]
     _buffer: FrameBuffer[Frame]
+    _frames_a_step: int
     _pipeline: Pipeline
     _sinks: tuple[Sink, ...]
     _painter: Painter
@@ -72,7 +75,7 @@ class Session:
         for capture in self._captures:
             capture.start()
         while not self._stopped.is_set():
-            if not (frames := self._buffer.get()):
+            if not (frames := self._buffer.get(self._frames_a_step)):
                 self.is_at_end = not self._stopped.is_set()
                 return
             for result in self._pipeline.step(frames):
@@ -174,6 +177,7 @@ def open_session(config: Config) -> Iterator[Session]:
             _sources=(source,),
             _captures=(capture,),
             _buffer=buffer,
+            _frames_a_step=1 if info.live or config.detect.every > 1 else FILE_STEP,
             _pipeline=_pipeline(config, info, detector, pose, meter),
             _sinks=tuple(sinks),
             _painter=Painter(config.style),

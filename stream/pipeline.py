@@ -100,7 +100,14 @@ class Pipeline:
         self._sources: dict[str, _SourceState] = {}
 
     def step(self, frames: Sequence[Frame]) -> list[Result]:
-        """One result per frame; at most one moving frame per source, as its poses guide the next."""
+        """One result per frame, in their order.
+
+        Several frames of one moving source, in the order of time, only where detection runs on every frame: else the
+        poses of one guide the boxes of the next.
+        """
+        last = {frame.source_id: index for index, frame in enumerate(frames)}
+        if self._detect_every > 1 and len(last) < len(frames):
+            raise ValueError(f"with detect_every {self._detect_every} a step takes one frame of each source")
         with self._meter.stage("detect"):
             detections = self._detect(frames)
         with self._meter.stage("track"):
@@ -108,7 +115,10 @@ class Pipeline:
         with self._meter.stage("pose"):
             poses = self._estimator.estimate([frame.image for frame in frames], [t.boxes for t in tracks])
         with self._meter.stage("smooth"):
-            return [self._settle(*row) for row in zip(frames, tracks, poses, strict=True)]
+            return [
+                self._settle(*row, is_last=last[row[0].source_id] == index)
+                for index, row in enumerate(zip(frames, tracks, poses, strict=True))
+            ]
 
     def _detect(self, frames: Sequence[Frame]) -> list[Detections | None]:
         """The detections of each frame, None for those between two detections."""
@@ -137,12 +147,13 @@ class Pipeline:
         count = count if self._max_people is None else min(count, self._max_people)
         return Tracks(np.zeros(count, np.int64), found.boxes[:count], found.scores[:count])
 
-    def _settle(self, frame: Frame, tracks: Tracks, poses: Poses) -> Result:
-        """Hand the poses back to the tracker, as they were estimated, and smooth them."""
+    def _settle(self, frame: Frame, tracks: Tracks, poses: Poses, *, is_last: bool) -> Result:
+        """Hand the poses of a source's last frame back to the tracker, as they were estimated, and smooth all."""
         if frame.still:
             return Result(frame, tracks, poses)
         state = self._state(frame)
-        state.tracker.observe(tracks.ids, poses.keypoints, poses.scores)
+        if is_last:
+            state.tracker.observe(tracks.ids, poses.keypoints, poses.scores)
         if state.smoother is not None:
             keypoints = state.smoother.smooth(tracks.ids, poses.keypoints, poses.scores, frame.time)
             poses = Poses(keypoints, poses.scores, poses.skeleton)

@@ -39,14 +39,14 @@ def load_openvino() -> Any:
 
 
 class OpenVinoBackend:
-    """An ONNX model compiled by OpenVINO, twice where its batch dimension is free.
+    """An ONNX model compiled by OpenVINO, twice.
 
-    Both compiled models take one row at a time, as fixed shapes run a fifth to a quarter faster than free ones. A lone
-    row has all threads to itself; more rows go side by side, each on a stream of its own with a share of the threads,
-    which is faster than one batch for small networks (TinyPose on two cores: 2 rows in 11 ms, as a batch 13 ms) and
-    suffers less where decoder and encoder want the same cores. For networks as large as HRNet-W32 in int8 batches of 4
-    to 8 would be faster still. A model with a fixed batch runs piece after piece. Threads are not pinned to cores, as
-    two models, decoder and encoder share them.
+    Where the batch dimension is free both take one row at a time, as fixed shapes run a fifth to a quarter faster than
+    free ones; a model with a fixed batch takes pieces of that size. A lone piece has all threads to itself; more go side
+    by side, each on a stream of its own with a share of the threads, which is faster than one batch for small networks
+    (TinyPose on two cores: 2 rows in 11 ms, as a batch 13 ms) and suffers less where decoder and encoder want the same
+    cores. For networks as large as HRNet-W32 in int8 batches of 4 to 8 would be faster still. Threads are not pinned to
+    cores, as two models, decoder and encoder share them.
     """
 
     def __init__(self, path: Path, input_size: tuple[int, int] | None, precision: str, threads: int) -> None:
@@ -62,12 +62,10 @@ class OpenVinoBackend:
             model.reshape({model.input(0): [self._rows, *self._input.shape[1:]]})
             alone = core.compile_model(model, "CPU", self._settings(threads, streams=1))
             self._alone = alone.create_infer_request()
-            self._side_by_side: list[Any] = []
-            if self._input.shape[0] is None:
-                total = alone.get_property("INFERENCE_NUM_THREADS")
-                streams = min(total, MAX_STREAMS)
-                shared = core.compile_model(model, "CPU", self._settings(total, streams))
-                self._side_by_side = [shared.create_infer_request() for _ in range(2 * streams)]
+            total = alone.get_property("INFERENCE_NUM_THREADS")
+            streams = min(total, MAX_STREAMS)
+            shared = core.compile_model(model, "CPU", self._settings(total, streams))
+            self._side_by_side: list[Any] = [shared.create_infer_request() for _ in range(2 * streams)]
         except RuntimeError as error:
             size = "x".join(str(n) for n in self._input.shape[2:])
             raise EngineError(
@@ -102,7 +100,7 @@ class OpenVinoBackend:
             raise ValueError("batch must be one row or more, got none")
         pieces = list(cut_batch(np.ascontiguousarray(batch), self._rows))
         try:
-            if len(pieces) == 1 or not self._side_by_side:
+            if len(pieces) == 1:
                 done = [self._run_alone(piece) for piece in pieces]
             else:
                 done = self._run_side_by_side(pieces)

@@ -33,6 +33,14 @@ def test_one_item_of_each_source_a_step() -> None:
     assert buffer.get() == ["a1"]
 
 
+def test_several_items_of_each_source_where_asked() -> None:
+    buffer: FrameBuffer[str] = FrameBuffer(["a", "b"], 5, drop_oldest=False)
+    for slot, item in (("a", "a0"), ("a", "a1"), ("a", "a2"), ("b", "b0")):
+        buffer.put(slot, item)
+    assert buffer.get(2) == ["a0", "a1", "b0"]
+    assert buffer.get(2) == ["a2"]
+
+
 def test_a_live_source_loses_the_oldest_and_counts_it() -> None:
     buffer: FrameBuffer[int] = FrameBuffer(["a", "b"], 1, drop_oldest=True)
     for item in range(5):

@@ -120,3 +120,18 @@ def test_every_stage_is_timed() -> None:
 def test_detect_every_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="detect_every must be 1 or more, got 0"):
         Stages(detect_every=0)
+
+
+def test_frames_of_one_source_go_through_the_networks_together_and_through_the_tracker_in_order() -> None:
+    stages = Stages(people=2)
+    results = stages.pipeline.step([make_frame(index) for index in range(3)])
+    assert [result.frame.index for result in results] == [0, 1, 2]
+    assert stages.detector.calls == [3]
+    assert stages.estimator.calls == [[2, 2, 2]]
+    assert stages.trackers[0].calls == ["update 0.00", "update 0.04", "update 0.08"]
+    assert len(stages.trackers[0].observed) == 1
+
+
+def test_frames_of_one_source_come_singly_where_poses_guide_the_next() -> None:
+    with pytest.raises(ValueError, match="with detect_every 2 a step takes one frame of each source"):
+        Stages(detect_every=2).pipeline.step([make_frame(0), make_frame(1)])
