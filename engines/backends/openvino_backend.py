@@ -42,11 +42,11 @@ class OpenVinoBackend:
     """An ONNX model compiled by OpenVINO, twice.
 
     Where the batch dimension is free both take one row at a time, as fixed shapes run a fifth to a quarter faster than
-    free ones; a model with a fixed batch takes pieces of that size. A lone piece has all threads to itself; more go side
-    by side, each on a stream of its own with a share of the threads, which is faster than one batch for small networks
-    (TinyPose on two cores: 2 rows in 11 ms, as a batch 13 ms) and suffers less where decoder and encoder want the same
-    cores. For networks as large as HRNet-W32 in int8 batches of 4 to 8 would be faster still. Threads are not pinned to
-    cores, as two models, decoder and encoder share them.
+    free ones; a model with a fixed batch takes pieces of that size. A lone piece has all threads to itself; more go
+    side by side, each on a stream of its own with a share of the threads, which is faster than one batch for small
+    networks (TinyPose on two cores: 2 rows in 11 ms, as a batch 13 ms) and suffers less where decoder and encoder want
+    the same cores. For networks as large as HRNet-W32 in int8 batches of 4 to 8 would be faster still. Threads are not
+    pinned to cores, as two models, decoder and encoder share them.
     """
 
     def __init__(self, path: Path, input_size: tuple[int, int] | None, precision: str, threads: int) -> None:
@@ -100,10 +100,7 @@ class OpenVinoBackend:
             raise ValueError("batch must be one row or more, got none")
         pieces = list(cut_batch(np.ascontiguousarray(batch), self._rows))
         try:
-            if len(pieces) == 1:
-                done = [self._run_alone(piece) for piece in pieces]
-            else:
-                done = self._run_side_by_side(pieces)
+            done = [self._run_alone(pieces[0])] if len(pieces) == 1 else self._run_side_by_side(pieces)
         except RuntimeError as error:
             raise EngineError(f"{self._path.name}: OpenVINO failed to run it: {complaint(error)}") from error
         return join_pieces(done, len(batch))
