@@ -40,6 +40,8 @@ from stream.smooth import OneEuroSmoother
 from stream.source import Source, SourceInfo, is_device, is_network, open_source, without_credentials
 from tracker.tracker import PersonTracker, TrackerOptions
 
+WARM_UP_ROWS = 8
+"""As many as a backend runs side by side at most."""
 FILE_STEP = 4
 """Frames of a file that go through the networks together: side by side on the cores, they take a tenth less time."""
 FILE_BUFFER = FILE_STEP + 2
@@ -209,9 +211,9 @@ def _open_models(config: Config, stack: ExitStack) -> tuple[OpenModel, OpenModel
 
 
 def warm_up(backend: Backend) -> None:
-    """Run a network once on one row and once on two: the first run of each takes memory and longer than any other."""
+    """Run a network alone and on `WARM_UP_ROWS`: whatever runs first takes its memory, and longer than ever after."""
     _, *size = backend.inputs[0].shape
-    for rows in (1, 2):
+    for rows in (1, WARM_UP_ROWS):
         backend.infer(np.zeros([rows, *(side or 1 for side in size)], np.float32))
 
 

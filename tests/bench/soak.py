@@ -64,7 +64,7 @@ def readings(clip: Path, output: Path, detector: Path, pose: Path) -> tuple[np.n
             if count % SAMPLE_EVERY == 0:
                 at.append(count)
                 megabytes.append(process.memory_info().rss / 1e6)
-            if count % 500 == 0:
+            if count % 1000 == 0:
                 print(f"{count:6} frames  {megabytes[-1]:8.1f} MB  {session.meter.fps:6.1f} fps", flush=True)
     return np.array(at), np.array(megabytes)
 
