@@ -179,7 +179,8 @@ def open_session(config: Config) -> Iterator[Session]:
             _sources=(source,),
             _captures=(capture,),
             _buffer=buffer,
-            _frames_a_step=1 if info.live or config.detect.every > 1 else FILE_STEP,
+            # Whoever watches wants each frame when it is ready.
+            _frames_a_step=1 if info.live or config.show or config.detect.every > 1 else FILE_STEP,
             _pipeline=_pipeline(config, info, detector, pose, meter),
             _sinks=tuple(sinks),
             _painter=Painter(config.style),
