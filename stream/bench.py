@@ -85,17 +85,19 @@ def noise(backend: Backend, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[n
 
 
 def bare_inference_s(session: Session, people: Sequence[int], detect_every: int, max_batch: int) -> float:
-    """Seconds of the networks alone on batches of the sizes that the run had."""
+    """Seconds of the networks alone on batches of the sizes that the run had: those of full steps."""
     detector, pose = session.backends
-    picture = noise(detector, 1)
-    sizes = [[min(rows - first, max_batch) for first in range(0, rows, max_batch)] for rows in people]
-    batches = {size: noise(pose, size) for step in sizes for size in step}
+    step = session.frames_a_step
+    steps = [people[first : first + step] for first in range(0, len(people), step)]
+    sizes = [[min(sum(group) - first, max_batch) for first in range(0, sum(group), max_batch)] for group in steps]
+    pictures = {len(group): noise(detector, len(group)) for group in steps}
+    crops = {size: noise(pose, size) for group in sizes for size in group}
     begun = time.perf_counter()
-    for index, step in enumerate(sizes):
-        if index % detect_every == 0:
-            detector.infer(picture)
-        for size in step:
-            pose.infer(batches[size])
+    for index, (group, batches) in enumerate(zip(steps, sizes, strict=True)):
+        if index % detect_every == 0:  # With more than one frame a step it is 1.
+            detector.infer(pictures[len(group)])
+        for size in batches:
+            pose.infer(crops[size])
     return time.perf_counter() - begun
 
 

@@ -55,17 +55,17 @@ class Session:
     """One run, ready to go; iterate over it once.
 
     `notes` are lines worth telling before the first frame, `warnings` those that came up on the way; `backends` run the
-    detector and the pose network.
+    detector and the pose network, on `frames_a_step` frames together.
     """
 
     infos: tuple[SourceInfo, ...]
     meter: Meter
     notes: tuple[str, ...]
     backends: tuple[Backend, Backend]
+    frames_a_step: int
     _sources: tuple[Source, ...]
     _captures: tuple[Capture, ...]
     _buffer: FrameBuffer[Frame]
-    _frames_a_step: int
     _pipeline: Pipeline
     _sinks: tuple[Sink, ...]
     _painter: Painter
@@ -77,7 +77,7 @@ class Session:
         for capture in self._captures:
             capture.start()
         while not self._stopped.is_set():
-            if not (frames := self._buffer.get(self._frames_a_step)):
+            if not (frames := self._buffer.get(self.frames_a_step)):
                 self.is_at_end = not self._stopped.is_set()
                 return
             for result in self._pipeline.step(frames):
@@ -180,7 +180,7 @@ def open_session(config: Config) -> Iterator[Session]:
             _captures=(capture,),
             _buffer=buffer,
             # Whoever watches wants each frame when it is ready.
-            _frames_a_step=1 if info.live or config.show or config.detect.every > 1 else FILE_STEP,
+            frames_a_step=1 if info.live or config.show or config.detect.every > 1 else FILE_STEP,
             _pipeline=_pipeline(config, info, detector, pose, meter),
             _sinks=tuple(sinks),
             _painter=Painter(config.style),
