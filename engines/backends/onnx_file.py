@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from engines.backends.base import EngineError, TensorSpec, complaint
-from engines.backends.openvino_backend import load_openvino
+from engines.backends.openvino_backend import load_openvino, read_onnx
 
 Specs = tuple[TensorSpec, ...]
 
@@ -35,23 +35,8 @@ def describe(path: Path) -> tuple[Specs, Specs]:
 
 
 def describe_by_openvino(path: Path) -> tuple[Specs, Specs]:
-    """`describe` by OpenVINO's reader of ONNX alone: `Core.read_model` would try every format and print about each."""
-    load_openvino()
-    from openvino import frontend
-
-    failures = (
-        frontend.GeneralFailure,
-        frontend.InitializationFailure,
-        frontend.NotImplementedFailure,
-        frontend.OpConversionFailure,
-        frontend.OpValidationFailure,
-        RuntimeError,
-    )
-    try:
-        reader = frontend.FrontEndManager().load_by_framework("onnx")
-        model = reader.convert(reader.load(str(path)))
-    except failures as error:
-        raise _unreadable(path, error) from error
+    """`describe` by OpenVINO."""
+    model = read_onnx(path)
     inputs, outputs = (
         tuple(
             TensorSpec(
