@@ -26,21 +26,15 @@ _SUPPRESSED = frozenset({"yolo-nms-free", "end2end"})
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """What a detector reports: boxes scored `confidence` or more, of two that overlap by more than `iou` the better.
-
-    `max_people` is the most people in one picture, the best; None is no limit.
-    """
+    """What a detector reports: boxes scored `confidence` or more, of two that overlap by more than `iou` the better."""
 
     confidence: float = 0.4
     iou: float = 0.5
-    max_people: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("confidence", self.confidence), ("iou", self.iou)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {value}")
-        if self.max_people is not None and self.max_people < 1:
-            raise ValueError(f"max_people must be 1 or more, got {self.max_people}")
 
 
 class PersonDetector:
@@ -86,8 +80,7 @@ class PersonDetector:
         height, width = letterbox.frame_size
         boxes = np.clip(letterbox.boxes_to_frame(boxes), 0, np.array((width, height, width, height), np.float32))
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        most = self._options.max_people
-        return Detections(boxes[inside][:most], np.minimum(scores[inside], np.float32(1))[:most])
+        return Detections(boxes[inside], np.minimum(scores[inside], np.float32(1)))
 
 
 def _best(people: People, most: int) -> People:

@@ -15,7 +15,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from engines.backends.base import Backend
-from stream.build import Session, open_session
+from stream.build import Models, open_models, open_session
 from stream.config import Config
 from stream.meter import StageTime
 from stream.sinks.encoding import VideoOptions, encoder_settings
@@ -65,12 +65,13 @@ def measure(clip: str, config: Config) -> Efficiency:
             video=replace(config.video, scale=None),
         )
         people: list[int] = []
-        with open_session(config) as session:
-            begun = time.perf_counter()
-            people.extend(len(result.tracks.ids) for result in session)
-        wall_s = time.perf_counter() - begun
-        with open_session(replace(config, output=())) as models:
-            inference_s = bare_inference_s(models, people, config.detect.every, config.pose.max_batch)
+        with open_models(config.models) as models:
+            with open_session(config, models) as session:
+                begun = time.perf_counter()
+                people.extend(len(result.tracks.ids) for result in session)
+            wall_s = time.perf_counter() - begun
+            steps = [people[at : at + session.frames_a_step] for at in range(0, len(people), session.frames_a_step)]
+            inference_s = bare_inference_s(models, steps, config.detect.every, config.pose.max_batch)
     decode_s, frames = bare_decode_s(clip)
     encode_s = bare_encode_s(frames, len(people), config.video)
     stages = tuple(session.meter.stages())
@@ -84,18 +85,16 @@ def noise(backend: Backend, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[n
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def bare_inference_s(session: Session, people: Sequence[int], detect_every: int, max_batch: int) -> float:
-    """Seconds of the networks alone on batches of the sizes that the run had: those of full steps."""
-    detector, pose = session.backends
-    step = session.frames_a_step
-    steps = [people[first : first + step] for first in range(0, len(people), step)]
-    sizes = [[min(sum(group) - first, max_batch) for first in range(0, sum(group), max_batch)] for group in steps]
-    pictures = {len(group): noise(detector, len(group)) for group in steps}
-    crops = {size: noise(pose, size) for group in sizes for size in group}
+def bare_inference_s(models: Models, steps: Sequence[Sequence[int]], detect_every: int, max_batch: int) -> float:
+    """Seconds of the networks alone on the batches of a run whose steps had frames with so many people each."""
+    detector, pose = models.detector.backend, models.pose.backend
+    sizes = [[min(sum(step) - first, max_batch) for first in range(0, sum(step), max_batch)] for step in steps]
+    pictures = {len(step): noise(detector, len(step)) for step in steps}
+    crops = {size: noise(pose, size) for batches in sizes for size in batches}
     begun = time.perf_counter()
-    for index, (group, batches) in enumerate(zip(steps, sizes, strict=True)):
+    for index, (step, batches) in enumerate(zip(steps, sizes, strict=True)):
         if index % detect_every == 0:  # With more than one frame a step it is 1.
-            detector.infer(pictures[len(group)])
+            detector.infer(pictures[len(step)])
         for size in batches:
             pose.infer(crops[size])
     return time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""From a configuration to running objects: the only file that names concrete classes, and the loop that runs them.
+"""From a configuration to running objects: the only file that names concrete classes.
 
 with open_session(Config(source=("clip.mp4",))) as session:
     for result in session:
@@ -20,24 +20,23 @@ import numpy as np
 from engines.backends.base import Backend
 from engines.hrnet import PoseEstimator
 from engines.opening import OpenModel, open_model
-from engines.results import Image
 from engines.yolo import DetectorOptions, PersonDetector
 from stream.buffer import FrameBuffer
 from stream.capture import Capture
-from stream.config import Config
+from stream.config import Config, ModelOptions
 from stream.frame import Frame
 from stream.meter import Meter
 from stream.outputs import check_outputs, is_folder
-from stream.pipeline import Pipeline, Result
-from stream.render import Style, draw
-from stream.sinks.base import Picture, Sink
+from stream.pipeline import Pipeline
+from stream.session import Painter, Session
+from stream.sinks.base import Sink
 from stream.sinks.pictures import PictureSink
 from stream.sinks.records import record_sink
 from stream.sinks.video import VideoSink
 from stream.sinks.window import WindowSink
-from stream.sinks.writer import QUEUE, Writer
+from stream.sinks.writer import Writer
 from stream.smooth import OneEuroSmoother
-from stream.source import Source, SourceInfo, is_device, is_network, open_source, without_credentials
+from stream.source import SourceInfo, is_device, is_network, open_source, without_credentials
 from tracker.tracker import PersonTracker, TrackerOptions
 
 WARM_UP_ROWS = 8
@@ -50,102 +49,40 @@ LIVE_BUFFER = 1
 """Frames of a live source that may wait: none but the newest."""
 
 
-@dataclass(slots=True)
-class Session:
-    """One run, ready to go; iterate over it once.
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The two networks of a run, open and warm; they may serve one run after another."""
 
-    `notes` are lines worth telling before the first frame, `warnings` those that came up on the way; `backends` run the
-    detector and the pose network, on `frames_a_step` frames together.
-    """
-
-    infos: tuple[SourceInfo, ...]
-    meter: Meter
-    notes: tuple[str, ...]
-    backends: tuple[Backend, Backend]
-    frames_a_step: int
-    _sources: tuple[Source, ...]
-    _captures: tuple[Capture, ...]
-    _buffer: FrameBuffer[Frame]
-    _pipeline: Pipeline
-    _sinks: tuple[Sink, ...]
-    _painter: Painter
-    _stopped: threading.Event
-    is_at_end: bool = False
-
-    def __iter__(self) -> Iterator[Result]:
-        """Every result after it has reached every sink, until the sources end or the session is stopped."""
-        for capture in self._captures:
-            capture.start()
-        while not self._stopped.is_set():
-            if not (frames := self._buffer.get(self.frames_a_step)):
-                self.is_at_end = not self._stopped.is_set()
-                return
-            for result in self._pipeline.step(frames):
-                self._deliver(result)
-                yield result
-
-    def _deliver(self, result: Result) -> None:
-        picture = None
-        if any(sink.needs_picture for sink in self._sinks):
-            with self.meter.stage("draw"):
-                picture = self._painter.paint(result)
-        with self.meter.stage("output"):
-            for sink in self._sinks:
-                sink.write(result, picture if sink.needs_picture else None)
-        self.meter.saw(result)
-
-    def stop(self) -> None:
-        """End the run after the frame at hand; what was written is finished. May be called in a signal handler."""
-        self._stopped.set()
-        # Not here and now: the thread that a signal interrupts may hold the buffer's lock half-way through a change.
-        threading.Thread(target=self._buffer.abandon, name="stop").start()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What was lost or left out so far, a line each."""
-        damage = [source.damage for source in self._sources if source.damage]
-        sinks = [line for sink in self._sinks for line in sink.warnings]
-        hung = [f"{c.name}: still blocked in a read, left behind" for c in self._captures if c.abandoned]
-        return (*damage, *sinks, *hung)
-
-    @property
-    def damaged(self) -> bool:
-        """Whether a source could not be read whole."""
-        return any(source.damage for source in self._sources)
-
-    @property
-    def dropped(self) -> int:
-        """Frames of live sources that gave way to newer ones."""
-        return sum(self._buffer.dropped(info.source_id) for info in self.infos)
-
-
-class Painter:
-    """Draws results on buffers of its own, which it uses again once no sink can hold them any more."""
-
-    def __init__(self, style: Style) -> None:
-        self._style = style
-        self._canvases: list[Image] = []
-        self._next = 0
-
-    def paint(self, result: Result) -> Picture:
-        """The picture of a result; valid until QUEUE + 3 more were painted."""
-        canvas = self._canvas(result.frame.image.shape)
-        if self._style.background == "video":
-            np.copyto(canvas, result.frame.image)
-        return Picture(canvas, draw(canvas, result, self._style))
-
-    def _canvas(self, shape: tuple[int, ...]) -> Image:
-        if not self._canvases or self._canvases[0].shape != shape:
-            self._canvases = [np.empty(shape, np.uint8) for _ in range(QUEUE + 3)]
-        self._next = (self._next + 1) % len(self._canvases)
-        return self._canvases[self._next]
+    detector: OpenModel
+    pose: OpenModel
 
 
 @contextmanager
-def open_session(config: Config) -> Iterator[Session]:
-    """Open everything that `config` names, in the order in which it is cheapest to fail; close it in reverse.
+def open_models(options: ModelOptions) -> Iterator[Models]:
+    """Open the detector and the pose network, and close them at the end."""
+    open_on = partial(
+        open_model,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
+    with ExitStack() as stack:
+        detector = open_on(options.detector, "detect", options.detector_card)
+        stack.callback(detector.backend.close)
+        pose = open_on(options.pose, "pose", options.pose_card)
+        stack.callback(pose.backend.close)
+        for model in (detector, pose):
+            warm_up(model.backend)
+        yield Models(detector, pose)
 
-    Raises ValueError, OSError, StreamError or EngineError, each in one line that names the remedy.
+
+@contextmanager
+def open_session(config: Config, models: Models | None = None) -> Iterator[Session]:
+    """Open everything that `config` names, in the order in which it is cheapest to fail; close the sinks first.
+
+    Models that are open already stay open, for the next run. Raises ValueError, OSError, StreamError or EngineError,
+    each in one line that names the remedy.
     """
     if not config.source:
         raise ValueError("no source: give --source with a camera's number, a file, a folder or an address")
@@ -156,32 +93,32 @@ def open_session(config: Config) -> Iterator[Session]:
     stopped = threading.Event()
     meter = Meter()
     url = config.source[0]
-    with ExitStack() as stack:
+    with ExitStack() as engines, ExitStack() as stack:
         # A file or an output that cannot be should fail before the models are loaded; what is live would grow old
         # while they are.
-        models = _open_models(config, stack) if is_device(url) or is_network(url) else None
+        if models is None and (is_device(url) or is_network(url)):
+            models = engines.enter_context(open_models(config.models))
         source = open_source(url, config.input)
         info = source.info
         capacity = LIVE_BUFFER if info.live else FILE_BUFFER
         buffer: FrameBuffer[Frame] = FrameBuffer([info.source_id], capacity, drop_oldest=info.live)
         capture = stack.enter_context(Capture(source, buffer, info.source_id))
         sinks = _open_sinks(config, info, meter, stopped, stack)
-        detector, pose = models or _open_models(config, stack)
+        models = models or engines.enter_context(open_models(config.models))
         session = Session(
             infos=(info,),
             meter=meter,
             notes=(
                 f"source: {_describe(info)}",
-                f"detector: {detector.note}, on {detector.backend.name}",
-                f"pose: {pose.note}, on {pose.backend.name}",
+                f"detector: {models.detector.note}, on {models.detector.backend.name}",
+                f"pose: {models.pose.note}, on {models.pose.backend.name}",
             ),
-            backends=(detector.backend, pose.backend),
+            # Whoever watches wants each frame when it is ready.
+            frames_a_step=1 if info.live or config.show or config.detect.every > 1 else FILE_STEP,
             _sources=(source,),
             _captures=(capture,),
             _buffer=buffer,
-            # Whoever watches wants each frame when it is ready.
-            frames_a_step=1 if info.live or config.show or config.detect.every > 1 else FILE_STEP,
-            _pipeline=_pipeline(config, info, detector, pose, meter),
+            _pipeline=_pipeline(config, info, models, meter),
             _sinks=tuple(sinks),
             _painter=Painter(config.style),
             _stopped=stopped,
@@ -193,24 +130,6 @@ def open_session(config: Config) -> Iterator[Session]:
                 stopped.set()  # Left in the middle: the outputs end here too.
 
 
-def _open_models(config: Config, stack: ExitStack) -> tuple[OpenModel, OpenModel]:
-    options = config.models
-    open_on = partial(
-        open_model,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-    )
-    detector = open_on(options.detector, "detect", options.detector_card)
-    stack.callback(detector.backend.close)
-    pose = open_on(options.pose, "pose", options.pose_card)
-    stack.callback(pose.backend.close)
-    for model in (detector, pose):
-        warm_up(model.backend)
-    return detector, pose
-
-
 def warm_up(backend: Backend) -> None:
     """Run a network alone and on `WARM_UP_ROWS`: whatever runs first takes its memory, and longer than ever after."""
     _, *size = backend.inputs[0].shape
@@ -218,8 +137,8 @@ def warm_up(backend: Backend) -> None:
         backend.infer(np.zeros([rows, *(side or 1 for side in size)], np.float32))
 
 
-def _pipeline(config: Config, info: SourceInfo, detector: OpenModel, pose: OpenModel, meter: Meter) -> Pipeline:
-    detect = config.detect
+def _pipeline(config: Config, info: SourceInfo, models: Models, meter: Meter) -> Pipeline:
+    detector, pose, detect = models.detector, models.pose, config.detect
     tracking = tracker_options(config)
     smooth = info.live if config.smooth == "auto" else config.smooth == "on"
     return Pipeline(

@@ -106,6 +106,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """The keys of a YAML file."""
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file}: no such file; configs/ has three, --print-config prints one") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict | None):

@@ -236,3 +236,15 @@ def test_every_flag_ends_in_the_configuration_it_prints(capsys: pytest.CaptureFi
     assert "confidence: 0.3" in printed
     assert "crf: 30" in printed
     assert "start_s: 90.0" in printed
+
+
+def test_a_printed_configuration_tells_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--source", "rtsp://admin:secret@cam/one", "--show", "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert "rtsp://cam/one" in printed
+    assert "secret" not in printed
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(tmp_path / "none.yaml")]) == 1
+    assert "none.yaml: no such file; configs/ has three" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
-from stream.build import Session, open_session
+from stream.build import open_session
 from stream.cli.summary import print_summary
 from stream.config import Config, load_config, to_yaml
 from stream.pipeline import Result
-from stream.source import StreamError
+from stream.session import Session
+from stream.source import StreamError, without_credentials
 
 EXIT_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 DAMAGED = 1
@@ -53,7 +54,7 @@ def add_parser(commands: Any) -> None:
     out.add_argument("--scale", dest="video.scale", metavar="S", help="0.5, or 1280x720")
     out.add_argument("--no-sound", action="store_const", const=False, dest="video.sound", help="leave the sound out")
     more = parser.add_argument_group("configuration")
-    more.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
+    more.add_argument("--print-config", action="store_true", help="print all keys, without passwords, and stop")
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
     """Play; 0 when the source ended, 130 or 143 when a signal ended the run, 1 when part of the source was lost."""
     config = config_of(args)
     if args.print_config:
-        sys.stdout.write(to_yaml(config))
+        hidden = tuple(without_credentials(name) for name in config.source)
+        sys.stdout.write(to_yaml(replace(config, source=hidden)))
         return 0
     if config.source and not (config.output or config.show):
         raise ValueError("nothing to do with the poses: give --output FILE or --show")

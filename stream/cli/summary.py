@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stream.build import Session
 from stream.config import Config
 from stream.meter import StageTime
+from stream.session import Session
 
 
 def print_summary(session: Session, config: Config) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stream.build import open_session  # noqa: E402
+from stream.build import open_models, open_session  # noqa: E402
 from stream.config import Config, build_options  # noqa: E402
 
 ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", ROOT.parent / "shared" / "assets"))
@@ -36,11 +36,12 @@ def ours(clip: Path, detector: Path, pose: Path, precision: str, output: Path) -
         "models": {"detector": str(detector), "pose": str(pose), "precision": precision},
     })  # fmt: skip
     frames = 0
-    with open_session(config) as session:
-        begun = time.perf_counter()
-        for _ in session:
-            frames += 1
-    return time.perf_counter() - begun, frames
+    with open_models(config.models) as models:
+        with open_session(config, models) as session:
+            begun = time.perf_counter()
+            for _ in session:
+                frames += 1
+        return time.perf_counter() - begun, frames
 
 
 def theirs(python: str, clip: Path, detector: Path, pose: Path, backend: str, output: Path) -> tuple[float, int]:

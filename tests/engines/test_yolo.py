@@ -117,12 +117,6 @@ def test_of_overlapping_boxes_the_best_stays() -> None:
     np.testing.assert_allclose(found.scores, [0.9, 0.6, 0.5])
 
 
-def test_at_most_max_people_are_kept() -> None:
-    rows = [[0, 0, 8, 8, score, 0] for score in (0.5, 0.9, 0.7)]
-    (found,) = nms_free((32, 32), rows, DetectorOptions(max_people=2)).detect([np.zeros((32, 32, 3), np.uint8)])
-    np.testing.assert_allclose(found.scores, [0.9, 0.7])
-
-
 def test_the_network_eats_what_its_card_says() -> None:
     backend = FixedBackend((4, 8), np.zeros((300, 6), np.float32))
     spec = InputSpec((4, 8), "rgb", 0.1, (1, 2, 3), (1, 2, 4))
@@ -179,7 +173,7 @@ def test_what_is_no_bgr_picture_is_refused(image: NDArray[np.uint8]) -> None:
         nms_free((32, 32), [], DetectorOptions()).detect([image])
 
 
-@pytest.mark.parametrize("options", [{"confidence": 1.1}, {"iou": -0.1}, {"max_people": 0}])
+@pytest.mark.parametrize("options", [{"confidence": 1.1}, {"iou": -0.1}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     (name,) = options
     with pytest.raises(ValueError, match=f"{name} must be"):

@@ -12,10 +12,11 @@ import pytest
 from fakes import FakeSink, make_result
 
 from engines.backends.base import EngineError
-from stream.build import FILE_STEP, Painter, open_session, tracker_options
+from stream.build import FILE_STEP, open_models, open_session, tracker_options
 from stream.config import Config, build_options
 from stream.meter import Meter
 from stream.render import Style
+from stream.session import Painter
 from stream.sinks.writer import QUEUE, Writer
 
 
@@ -57,6 +58,17 @@ def test_notes_tell_source_models_and_what_they_run_on(assets: Path) -> None:
     assert "YOLOX raw, 416x416" in detector
     assert "OpenVINO CPU" in detector
     assert "heat maps, 256x192" in pose
+
+
+def test_models_that_are_open_serve_one_run_after_another(assets: Path) -> None:
+    config = config_for(assets, "mmaction2_demo_skeleton.mp4", input={"end_s": 0.2})
+    with open_models(config.models) as models:
+        runs = []
+        for _ in range(2):
+            with open_session(config, models) as session:
+                runs.append([result.poses.keypoints for result in session])
+    assert len(runs[0]) == 6
+    assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
 
 
 def test_an_error_while_opening_leaves_no_output_and_no_thread(assets: Path, tmp_path: Path) -> None:
