@@ -35,6 +35,10 @@ Size = tuple[int, int]
 
 STRIDES = (8, 16, 32)
 """Pixels per cell of a YOLO's three grids."""
+YOLOV3_STRIDES = (STRIDES, STRIDES[1:])
+"""The full network's and the tiny one's."""
+YOLOV3_ANCHORS = 3
+"""Rows per cell."""
 DETECTOR_SIZE: Size = (640, 640)
 """For a detector that takes any size."""
 MAX_NMS_FREE = 1000
@@ -159,10 +163,12 @@ def _is_heatmap(shape: tuple[int, ...], size: Size) -> bool:
 
 
 def _guess_yolo(path: Path, rows: NDArray[np.float32], size: Size) -> Family | None:
-    """The family of one picture's rows (a, b); None where none fits."""
-    anchors = sum((size[0] // s) * (size[1] // s) for s in STRIDES)
+    """The family of one picture's rows (a, b); None where none fits. YOLOv5's exports have the form of YOLOv3."""
+    anchors = _cells(size, STRIDES)
     if rows.shape[0] == anchors and rows.shape[1] >= 6:
         return _raw_or_decoded(path, rows, size)
+    if rows.shape[0] in (YOLOV3_ANCHORS * _cells(size, strides) for strides in YOLOV3_STRIDES) and rows.shape[1] >= 6:
+        return "yolov3" if rows[:, 4:].min() >= 0 and rows[:, 4:].max() <= 1 else None
     if rows.shape[1] == anchors and rows.shape[0] >= 5:
         if rows[4:].min() < 0 or rows[4:].max() > 1:
             raise EngineError(
@@ -173,6 +179,11 @@ def _guess_yolo(path: Path, rows: NDArray[np.float32], size: Size) -> Family | N
     if rows.shape[1] == 6 and rows.shape[0] <= MAX_NMS_FREE:
         return "yolo-nms-free"
     return None
+
+
+def _cells(size: Size, strides: Sequence[int]) -> int:
+    """How many cells the grids of an input have."""
+    return sum((size[0] // stride) * (size[1] // stride) for stride in strides)
 
 
 def _raw_or_decoded(path: Path, rows: NDArray[np.float32], size: Size) -> Family:
@@ -223,6 +234,6 @@ def _input_flags(flags: CardFlags) -> dict[str, Any]:
 def _classes(family: Family, probe: Sequence[NDArray[np.float32]]) -> int | None:
     if probe[0].ndim != 3:
         return None
-    if family in ("yolox", "yolox-decoded"):
+    if family in ("yolox", "yolox-decoded", "yolov3"):
         return int(probe[0].shape[2]) - 5
     return int(probe[0].shape[1]) - 4 if family == "yolov8" else None

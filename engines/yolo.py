@@ -107,6 +107,7 @@ def _find_outputs(card: ModelCard, size: tuple[int, int], shapes: Sequence[tuple
     wanted: tuple[tuple[int | None, ...], ...] = {
         "yolox": ((None, cells, None),),
         "yolox-decoded": ((None, None, None),),
+        "yolov3": ((None, None, None),),
         "yolov8": ((None, None, None),),
         "yolo-nms-free": ((None, None, 6),),
         "rtmdet": grids,

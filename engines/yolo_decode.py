@@ -36,7 +36,7 @@ def decode_yolox(outputs: Sequence[Floats], size: tuple[int, int], threshold: fl
 
 
 def decode_yolox_decoded(outputs: Sequence[Floats], _size: tuple[int, int], threshold: float) -> People:
-    """YOLOX exported with its decoding, (A, 5 + classes): cx, cy, w, h in pixels, objectness, classes."""
+    """YOLOX exported with its decoding, and YOLOv3: (A, 5 + classes) cx, cy, w, h in pixels, objectness, classes."""
     rows, scores = _yolox_people(outputs[0], threshold)
     found = outputs[0][rows]
     return _corners(found[:, :2], found[:, 2:4]), scores
@@ -83,6 +83,7 @@ def _rtmdet_grid(output: Floats, size: tuple[int, int], threshold: float) -> Peo
 DECODERS: dict[str, Decode] = {
     "yolox": decode_yolox,
     "yolox-decoded": decode_yolox_decoded,
+    "yolov3": decode_yolox_decoded,
     "yolov8": decode_yolov8,
     "yolo-nms-free": decode_nms_free,
     "rtmdet": decode_rtmdet,

@@ -68,6 +68,8 @@ def zeros(*shape: int) -> NDArray[np.float32]:
         ([yolox(1)], "detect", "YOLOX raw, 64x64, BGR 0-255, 1 class"),
         ([yolox(80, grid_64())], "detect", "YOLOX decoded, 64x64, BGR 0-255, 80 classes"),
         ([yolox(80, grid_64() + 9)], "detect", "YOLOX decoded, 64x64, BGR 0-255, 80 classes"),
+        ([zeros(3 * ANCHORS_64, 85)], "detect", "YOLOv3, 64x64, RGB 0-1, 80 classes"),
+        ([zeros(3 * (4 * 4 + 2 * 2), 6)], "detect", "YOLOv3, 64x64, RGB 0-1, 1 class"),
         ([zeros(24, ANCHORS_64)], "detect", "YOLOv8/11, 64x64, RGB 0-1, 20 classes"),
         ([zeros(5, ANCHORS_64)], "detect", "YOLOv8/11, 64x64, RGB 0-1, 1 class"),
         ([zeros(300, 6)], "detect", "YOLO without NMS, 64x64, RGB 0-1"),
@@ -95,7 +97,18 @@ def test_simcc_vectors_are_known_in_either_order_unless_their_names_contradict()
         guess([down, across], "pose", (64, 48), ("simcc_x", "simcc_y"))
 
 
-@pytest.mark.parametrize("arrays", [[zeros(25200, 85)], [zeros(1000)], [zeros(17, 15, 16)], [zeros(17, 0, 0)], []])
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        [zeros(25200, 85)],
+        [zeros(252, 85) - 1],
+        [zeros(252, 5)],
+        [zeros(1000)],
+        [zeros(17, 15, 16)],
+        [zeros(17, 0, 0)],
+        [],
+    ],
+)
 def test_outputs_of_no_family_are_an_error_that_names_the_key(arrays: list[NDArray[np.float32]]) -> None:
     with pytest.raises(EngineError, match=r"fit no known family; say it by the key family of a card m\.yaml"):
         guess(arrays, "detect")

@@ -100,6 +100,20 @@ def test_boxes_that_are_not_numbers_are_dropped() -> None:
     assert found.scores.tolist() == [0.5]
 
 
+def test_yolov3_lies_in_the_middle_of_grey_and_its_boxes_come_back() -> None:
+    rows = np.zeros((60, 7), np.float32)
+    rows[4] = [32, 32, 16, 32, 0.9, 0.8, 0.1]
+    rows[5] = [33, 32, 16, 32, 0.9, 0.7, 0.1]  # the same person
+    rows[9] = [10, 32, 8, 8, 0.9, 0.6, 0.7]  # more of the second class
+    backend = FixedBackend((64, 64), rows)
+    model = make_card("yolov3", {"name": "yolov3", "family": "yolov3", "input": {"size": [64, 64]}})
+    (found,) = PersonDetector(backend, model).detect([np.full((32, 64, 3), 255, np.uint8)])
+    np.testing.assert_allclose(found.boxes, [[24, 0, 40, 32]])
+    np.testing.assert_allclose(found.scores, [0.72])
+    column = np.repeat([128 / 255, 1, 128 / 255], [16, 32, 16])
+    np.testing.assert_allclose(backend.batches[0][0, 0, :, 5], column, rtol=1e-5)
+
+
 def test_low_scores_are_kept_when_asked_for() -> None:
     rows = [[16, 16, 8, 8, score] for score in (0.05, 0.2, 0.6)]
     rows[1][0], rows[2][0] = 4, 28  # apart, so that none suppresses another
@@ -133,6 +147,7 @@ def test_the_network_eats_what_its_card_says() -> None:
     ("family", "shapes", "message"),
     [
         ("yolox", [(21, 85), (21, 85)], r"must be \(\?, 21, \?\), got"),
+        ("yolov3", [(507, 85), (2028, 85)], r"must be \(\?, \?, \?\), got \(\?, 507, 85\) and"),
         ("yolox", [(20, 85)], r"must be \(\?, 21, \?\), got \(\?, 20, 85\)"),
         ("yolo-nms-free", [(300, 7)], r"must be \(\?, \?, 6\), got \(\?, 300, 7\)"),
         ("rtmdet", [(4, 4, 5), (2, 2, 5)], "mend its card or name another family"),
@@ -163,8 +178,9 @@ def test_boxes_and_labels_are_found_in_any_order() -> None:
 
 
 def test_a_family_without_a_decode_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"family must be one of yolox, .* got yolov3"):
-        PersonDetector(FixedBackend((32, 32), np.zeros((1, 1), np.float32)), card("yolov3", (32, 32)))
+    pose = ModelCard("pose", "pose", "heatmap", InputSpec((32, 32), "rgb"), skeleton="coco17")
+    with pytest.raises(EngineError, match=r"family must be one of yolox, .* got heatmap"):
+        PersonDetector(FixedBackend((32, 32), np.zeros((1, 1), np.float32)), pose)
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])

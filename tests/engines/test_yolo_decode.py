@@ -110,6 +110,7 @@ def test_rtmdet_logits_of_any_size_are_scores() -> None:
 EMPTY = {
     "yolox": [np.zeros((42, 85), np.float32)],
     "yolox-decoded": [np.zeros((42, 85), np.float32)],
+    "yolov3": [np.zeros((126, 85), np.float32)],
     "yolov8": [np.zeros((84, 42), np.float32)],
     "yolo-nms-free": [np.zeros((300, 6), np.float32)],
     "end2end": [np.zeros((0, 5), np.float32), np.zeros(0, np.float32)],
@@ -125,7 +126,7 @@ def test_nobody_is_an_empty_array(family: str) -> None:
     assert boxes.dtype == scores.dtype == np.float32
 
 
-@pytest.mark.parametrize("family", ["yolox", "yolox-decoded"])
+@pytest.mark.parametrize("family", ["yolox", "yolox-decoded", "yolov3"])
 def test_a_model_of_one_class_finds_people(family: str) -> None:
     output = np.zeros((42, 6), np.float32)
     output[0] = [1, 1, 1, 1, 0.9, 0.9]
