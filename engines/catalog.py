@@ -18,6 +18,10 @@ PUBLISHED = Path(__file__).with_name("catalog.yaml")
 DEFAULTS: dict[Task, str] = {"detect": "yolox-nano", "pose": "rtmpose-s"}
 """What is taken, where it is there, when nothing is named."""
 FETCH = "python run.py models fetch"
+CHECKPOINTS = (".pth", ".pt", ".weights")
+"""Endings of what is made an ONNX before it runs: torch's, and darknet's."""
+MODEL_FILES = (".onnx", *CHECKPOINTS)
+"""Endings of a model's file; of two files of one name the earlier ending counts."""
 
 
 class MissingModelError(EngineError):
@@ -73,30 +77,42 @@ class Catalog:
                 return model
         names = [model.name for model in self.models]
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "run.py models lists them; a path ends in .onnx"
+        endings = f"a path ends in {' '.join(MODEL_FILES)}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"run.py models lists them; {endings}"
         raise EngineError(f"{name}: no such model; {hint}")
 
     def resolve(self, name_or_path: str | None, task: Task) -> FoundModel:
         """The file to open for `--detector` or `--pose`; None takes the first that is there (`default`).
 
-        A file that exists and everything ending in .onnx is a path, and a `NAME.yaml` beside it is its card; the rest
-        is a name. Raises FileNotFoundError for a path without a file, MissingModelError for one yet to be fetched, and
-        EngineError for an unknown name, for a file that is no .onnx, and for a model of the other task.
+        Raises what `locate` does, and EngineError for a model of the other task.
         """
         if name_or_path is None:
             return self.default(task)
-        path = Path(name_or_path).expanduser()
-        model = _model_of_file(path) if path.suffix == ".onnx" or path.is_file() else self.find(name_or_path)
+        model = self._look_up(name_or_path)
         if model.task not in (None, task):
             raise EngineError(f"{name_or_path}: is a model to {model.task} with; wanted one to {task}")
-        if model.path is None:
-            raise MissingModelError(f"{model.name}: not on this machine; fetch it with: {FETCH} {model.name}")
-        return FoundModel(model.path, model.card)
+        return _there(model)
+
+    def locate(self, name_or_path: str) -> FoundModel:
+        """The file of a model of either task.
+
+        A file that exists and everything that ends as a model does is a path, and a `NAME.yaml` beside it is its card;
+        the rest is a name. Raises FileNotFoundError for a path without a file, MissingModelError for one yet to be
+        fetched, and EngineError for an unknown name and for a file that is no model.
+        """
+        return _there(self._look_up(name_or_path))
+
+    def _look_up(self, name_or_path: str) -> Model:
+        path = Path(name_or_path).expanduser()
+        return _model_of_file(path) if path.suffix in MODEL_FILES or path.is_file() else self.find(name_or_path)
 
     def default(self, task: Task) -> FoundModel:
-        """The model for a task that nobody named: the one of DEFAULTS, else the first that is on this machine."""
+        """The model for a task that nobody named: the one of DEFAULTS, else the first that is on this machine.
+
+        A checkpoint comes last, as running it takes torch.
+        """
         there = [model for model in self.models if model.path is not None and model.task == task]
-        there.sort(key=lambda model: model.name != DEFAULTS[task])
+        there.sort(key=lambda model: (model.name != DEFAULTS[task], _is_checkpoint(model)))
         if not there or there[0].path is None:
             raise MissingModelError(
                 f"no model to {task} with is named, and none is on this machine; fetch the defaults with:"
@@ -123,7 +139,7 @@ def load_catalog(folders: Sequence[Path], cache: Path) -> Catalog:
                 continue
             own[file.stem] = card.name
             cards.setdefault(card.name, card)
-        for file in sorted(folder.glob("*.onnx")) if folder.is_dir() else []:
+        for file in _model_files(folder):
             paths.setdefault(own.get(file.stem, file.stem), file)
     for card in published():
         cards.setdefault(card.name, card)
@@ -148,10 +164,27 @@ def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.pl
     return base / "posestream"
 
 
+def _model_files(folder: Path) -> list[Path]:
+    """The models in a folder, those of an earlier ending of MODEL_FILES first."""
+    if not folder.is_dir():
+        return []
+    return [file for ending in MODEL_FILES for file in sorted(folder.glob(f"*{ending}"))]
+
+
+def _is_checkpoint(model: Model) -> bool:
+    return model.path is not None and model.path.suffix in CHECKPOINTS
+
+
+def _there(model: Model) -> FoundModel:
+    if model.path is None:
+        raise MissingModelError(f"{model.name}: not on this machine; fetch it with: {FETCH} {model.name}")
+    return FoundModel(model.path, model.card)
+
+
 def _model_of_file(path: Path) -> Model:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    if path.suffix != ".onnx":
-        raise EngineError(f"{path}: models are .onnx files; export it first")
+    if path.suffix not in MODEL_FILES:
+        raise EngineError(f"{path}: models are files that end in {' '.join(MODEL_FILES)}; export it first")
     card = path.with_suffix(".yaml")
     return Model(path.stem, path, read_card(card) if card.is_file() else None)

@@ -5,25 +5,25 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-import sys
 import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePosixPath
 
 from engines.backends.base import EngineError
 from engines.backends.onnx_file import describe
-from engines.cards import ModelCard
+from engines.cards import ModelCard, SourceRef
+from engines.catalog import CHECKPOINTS
+from engines.lock import alone
 from engines.transfer import Progress, TransferError, check_space, forget, plain_url, transfer
 
 TIMEOUT_S = 20.0
 """Longest wait for a connection, and for the next bytes."""
 UNPACKED = ".unpacked"
 """The ending of what came out of a zip, until it is known to be a model."""
+PICKLES = (b"PK\x03\x04", b"\x80\x02")
+"""How torch's checkpoints begin: a zip, before torch 1.6 a pickle of protocol 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Fetched:
 
 
 def fetch(card: ModelCard, folder: Path, progress: Progress, timeout_s: float = TIMEOUT_S) -> Fetched:
-    """Put the model of `card` into `folder` as NAME.onnx, unless it is there.
+    """Put the model of `card` into `folder` as NAME.onnx, unless it is there; a checkpoint as NAME.pth.
 
     A download cut short stays as NAME.part and is gone on with next time. The SHA-256 of what came is compared with
     the card's (as many digits as it has), else with the one noted in NAME.sha256 at the first download. Raises
@@ -43,22 +43,23 @@ def fetch(card: ModelCard, folder: Path, progress: Progress, timeout_s: float = 
     """
     if Path(card.name).name != card.name:
         raise EngineError(f"{card.name}: a model's name must do as a file's name")
-    target = folder / f"{card.name}.onnx"
+    source = card.source or SourceRef()
+    target = folder / f"{card.name}{_ending(source)}"
     if target.is_file():
         return Fetched(target, "was there already; to fetch it again, delete it first")
-    url = card.source.url if card.source is not None else None
-    if url is None:
+    if source.url is None:
         raise EngineError(f"{card.name}: its card says no source.url; copy the file to {target}")
+    url = source.url
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise EngineError(f"{card.name}: source.url must begin with http:// or https://, got {plain_url(url)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f".{card.name}.lock"):
-            return _fetch(card, url, target, progress, timeout_s)
+        with alone(folder / f".{card.name}.lock", lambda: _refuse(folder)):
+            return _fetch(source, url, target, progress, timeout_s)
     except TransferError as error:
         raise EngineError(
-            f"{card.name}: {error}; run it again to go on; without a network, download it elsewhere and put its .onnx"
-            f" to {target}, or into a folder named by POSESTREAM_MODELS"
+            f"{card.name}: {error}; run it again to go on; without a network, download it elsewhere and put its"
+            f" {target.suffix} to {target}, or into a folder named by POSESTREAM_MODELS"
         ) from error
     except EngineError as error:
         raise EngineError(f"{card.name}: {error}") from error
@@ -68,22 +69,32 @@ def fetch(card: ModelCard, folder: Path, progress: Progress, timeout_s: float = 
         raise EngineError(f"{card.name}: cannot write to {folder}: {what}") from error
 
 
-def _fetch(card: ModelCard, url: str, target: Path, progress: Progress, timeout_s: float) -> Fetched:
+def _ending(source: SourceRef) -> str:
+    """Of the model's file: .onnx, unless the address, or what is wanted of its zip, ends as a checkpoint does."""
+    name = source.member or urllib.parse.urlsplit(source.url or "").path
+    ending = PurePosixPath(name).suffix
+    return ending if ending in CHECKPOINTS else ".onnx"
+
+
+def _refuse(folder: Path) -> None:
+    raise EngineError(f"another process is fetching it into {folder}; wait for that one")
+
+
+def _fetch(source: SourceRef, url: str, target: Path, progress: Progress, timeout_s: float) -> Fetched:
     if target.is_file():  # another process was quicker
         return Fetched(target, "was fetched by another process")
     part = target.with_suffix(".part")
     transfer(url, part, progress, timeout_s)
-    wanted, member = (card.source.sha256, card.source.member) if card.source is not None else (None, None)
     note = target.with_suffix(".sha256")
     try:
-        digest, remark = _verify(part, wanted, note)
-        model = part if member is None else _extract(part, member)
-        describe(model)  # a sign-in page of some network is no ONNX
+        digest, remark = _verify(part, source.sha256, note)
+        model = part if source.member is None else _extract(part, source.member)
+        _check_kind(model, target.suffix)
     except EngineError as error:
         forget(part)
         part.with_suffix(UNPACKED).unlink(missing_ok=True)
         raise EngineError(f"{plain_url(url)}: {error}; nothing was kept") from error
-    if wanted is None:
+    if source.sha256 is None:
         # As sha256sum writes it; the name is that of the file at the URL.
         note.write_text(f"{digest}  {urllib.parse.urlsplit(url).path.rpartition('/')[2]}\n", encoding="utf-8")
     model.replace(target)
@@ -108,6 +119,17 @@ def _verify(part: Path, wanted: str | None, note: Path) -> tuple[str, str]:
     return digest, "SHA-256 verified" if len(known) == 64 else f"SHA-256 begins {known}, as published"
 
 
+def _check_kind(model: Path, ending: str) -> None:
+    """Raise EngineError where a file is not what its ending will say: the sign-in page of some network."""
+    if ending == ".onnx":
+        describe(model)
+    elif ending != ".weights":  # darknet's begin with numbers of a version and are read as a whole
+        with model.open("rb") as file:
+            begin = file.read(len(PICKLES[0]))
+        if not begin.startswith(PICKLES):
+            raise EngineError(f"no checkpoint of torch, it begins with {begin!r}")
+
+
 def _extract(part: Path, member: str) -> Path:
     """The only file called `member` of the zip `part`, in whatever folder of it, written beside it."""
     model = part.with_suffix(UNPACKED)
@@ -127,30 +149,3 @@ def _extract(part: Path, member: str) -> Path:
             raise
         raise EngineError("no sound zip (its beginning is missing)") from error
     return model
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold the file `lock` while the block runs; the system lets go of it when a process dies.
-
-    EngineError where another process or thread holds it. The empty file stays: removing it could let two in.
-    """
-    with lock.open("ab") as file:
-        try:
-            _lock(file)
-        except (BlockingIOError, PermissionError) as error:
-            raise EngineError(f"another process is fetching it into {lock.parent}; wait for that one") from error
-        yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

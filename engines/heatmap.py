@@ -19,6 +19,11 @@ Floats = NDArray[np.float32]
 DARK_KERNEL = 11
 """Cells that the blur before DARK spans: 11 for targets of sigma 2 (heat maps up to 64 by 48), 17 for sigma 3."""
 
+REFERENCE_SHIFT = 1.0
+"""Cells by which the reference moves mirrored heat maps (SHIFT_HEATMAP)."""
+EXACT_SHIFT = 0.75
+"""Cells by which they lie too far left where a cell is four pixels: (4 - 1) / 4."""
+
 _SHIFT = np.float32(0.25)
 _REACH = 2  # cells to each side of the maximum that DARK's second derivatives look at
 _FLOOR = 1e-10  # of the logarithm
@@ -49,17 +54,17 @@ def cells_to_crop(points: Floats, heatmap_size: tuple[int, int], crop_size: tupl
     return points * ratio
 
 
-def flip_back(heatmaps: Floats, pairs: tuple[tuple[int, int], ...], shift: bool = True) -> Floats:
+def flip_back(heatmaps: Floats, pairs: tuple[tuple[int, int], ...], shift: float = REFERENCE_SHIFT) -> Floats:
     """The heat maps (N, K, h, w) of mirrored crops, as those of the crops: mirrored, left and right joints swapped.
 
-    `shift` moves them one cell to the right, the first column staying as it is (the reference's SHIFT_HEATMAP): pixel x
-    of a crop is pixel width - 1 - x of its mirror, so that cells of four pixels come back three quarters of a cell too
-    far left. Returns a new array.
+    `shift` moves them right by so many cells, 0 to 1, between two of them linearly; the first column stays as it is.
+    Pixel x of a crop is pixel width - 1 - x of its mirror, so that cells of four pixels come back EXACT_SHIFT too far
+    left; the reference moves them by REFERENCE_SHIFT. Returns a new array.
     """
-    back = heatmaps[:, mirrored_order(heatmaps.shape[1], pairs), :, ::-1]  # fancy indexing: a copy
+    back = np.ascontiguousarray(heatmaps[:, mirrored_order(heatmaps.shape[1], pairs), :, ::-1])
     if shift:
-        back[..., 1:] = back[..., :-1].copy()
-    return np.ascontiguousarray(back)
+        back[..., 1:] = np.float32(1 - shift) * back[..., 1:] + np.float32(shift) * back[..., :-1]
+    return back
 
 
 def mirrored_order(joints: int, pairs: tuple[tuple[int, int], ...]) -> NDArray[np.intp]:

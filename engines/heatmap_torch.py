@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engines.heatmap import DARK_KERNEL, Decode, mirrored_order
+from engines.heatmap import DARK_KERNEL, REFERENCE_SHIFT, Decode, mirrored_order
 
 _SHIFT = 0.25
 _REACH = 2  # cells to each side of the maximum that DARK's second derivatives look at
@@ -37,14 +37,17 @@ def decode_heatmaps(
     return points.reshape(count, joints, 2), scores.reshape(count, joints)
 
 
-def flip_back(heatmaps: Tensor, pairs: tuple[tuple[int, int], ...], shift: bool = True) -> Tensor:
+def flip_back(heatmaps: Tensor, pairs: tuple[tuple[int, int], ...], shift: float = REFERENCE_SHIFT) -> Tensor:
     """The heat maps (N, K, h, w) of mirrored crops, as those of the crops: see `engines.heatmap.flip_back`.
 
     Returns a new tensor of the same dtype, on the same device.
     """
     order = torch.as_tensor(mirrored_order(heatmaps.shape[1], pairs), device=heatmaps.device)
     back = heatmaps.index_select(1, order).flip(-1)
-    return torch.cat([back[..., :1], back[..., :-1]], dim=-1) if shift else back
+    if not shift:
+        return back
+    moved = torch.cat([back[..., :1], back[..., :-1]], dim=-1)
+    return torch.cat([back[..., :1], (1 - shift) * back[..., 1:] + shift * moved[..., 1:]], dim=-1)
 
 
 def _highest_cells(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engines.backends.base import Backend, EngineError, TensorSpec
 from engines.cards import ModelCard
 from engines.crop import PADDING, Crops
-from engines.heatmap import DARK_KERNEL, Decode, cells_to_crop, decode_heatmaps, flip_back
+from engines.heatmap import DARK_KERNEL, REFERENCE_SHIFT, Decode, cells_to_crop, decode_heatmaps, flip_back
 from engines.normalize import to_batch
 from engines.results import Image, Poses, Skeleton, check_array
 from engines.simcc import BINS_PER_PIXEL, decode_simcc, flip_back_simcc
@@ -31,13 +31,15 @@ class PoseOptions:
     """How poses are estimated.
 
     `decode` reads a heat map: `argmax`, `quarter` (the reference's) or `dark`; SimCC vectors have one decoding only.
-    `flip_test` averages each crop with its mirror, at twice the cost. `max_batch` is the most crops in one call of the
-    backend. A crop is `padding` times as large as the person's box. `dark_kernel`, odd, is DARK's blur in cells: 11, or
-    17 for heat maps of a 384 by 288 input.
+    `flip_test` averages each crop with its mirror, at twice the cost; the mirror's heat maps are moved by `flip_shift`
+    cells, from 0 to 1: the reference's or the exact. `max_batch` is the most crops in one call of the backend.
+    A crop is `padding` times as large as the person's box. `dark_kernel`, odd, is DARK's blur in cells: 11, or 17 for
+    heat maps of a 384 by 288 input.
     """
 
     decode: Decode = "quarter"
     flip_test: bool = False
+    flip_shift: float = REFERENCE_SHIFT
     max_batch: int = MAX_BATCH
     padding: float = PADDING
     dark_kernel: int = DARK_KERNEL
@@ -45,6 +47,8 @@ class PoseOptions:
     def __post_init__(self) -> None:
         if self.decode not in get_args(Decode):
             raise ValueError(f"decode must be one of {', '.join(get_args(Decode))}, got {self.decode!r}")
+        if not 0 <= self.flip_shift <= 1:
+            raise ValueError(f"flip_shift must be in [0, 1], got {self.flip_shift}")
         if self.max_batch < 1:
             raise ValueError(f"max_batch must be 1 or more, got {self.max_batch}")
         if not 0 < self.padding < float("inf"):
@@ -125,7 +129,7 @@ class PoseEstimator:
         if self._card.family == "simcc":
             back: tuple[Floats, ...] = flip_back_simcc(mirrored[0], mirrored[1], pairs)
         else:
-            back = (flip_back(mirrored[0], pairs),)
+            back = (flip_back(mirrored[0], pairs, self._options.flip_shift),)
         return tuple((one + other) / np.float32(2) for one, other in zip(outputs, back, strict=True))
 
     def _decode(self, outputs: tuple[Floats, ...]) -> tuple[Floats, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from engines.backends.base import Backend, open_backend
 from engines.backends.onnx_file import describe
 from engines.cards import NO_FLAGS, CardFlags, ModelCard, Task
-from engines.catalog import Catalog
+from engines.catalog import CHECKPOINTS, Catalog, FoundModel
+from engines.export import ExportOptions, Say, export_found, silent
 from engines.guess import apply_flags, check_joints, choose_size, guess_card
 from engines.wording import card_words
 
@@ -34,13 +36,23 @@ def open_model(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    definition: Path | Mapping[str, object] | None = None,
+    say: Say = silent,
 ) -> OpenModel:
     """Find, open and know the model of `--detector` (task detect) or `--pose` (task pose); None takes the default.
 
-    What `flags` say wins over the card, and the card over the guess. Raises FileNotFoundError for a path without a
-    file, MissingModelError for a model yet to be fetched, and EngineError for all that does not fit, in one line.
+    What `flags` say wins over the card, and the card over the guess. A checkpoint is exported to ONNX, once, and
+    `definition` is what it may not say of its network: a darknet .cfg, or the MODEL block of an HRNet's experiment;
+    `say` is told in a line that this takes its time. Raises FileNotFoundError for a path without a file,
+    MissingModelError for a model yet to be fetched, and EngineError for all that does not fit, in one line.
     """
-    found = (catalog or Catalog.load()).resolve(name_or_path, task)
+    catalog = catalog or Catalog.load()
+    found = catalog.resolve(name_or_path, task)
+    remark = ""
+    if found.path.suffix in CHECKPOINTS:
+        exported = export_found(found, catalog.cache, task, ExportOptions(flags.size, definition=definition), say)
+        found = FoundModel(exported.path, exported.card)
+        remark = f"; {exported.remark}: {exported.path}"
     inputs, _ = describe(found.path)
     card_size = found.card.input.size if found.card is not None else None
     size = choose_size(found.path, task, inputs, flags.size or card_size)
@@ -61,6 +73,6 @@ def open_model(
         else:
             card = apply_flags(found.card, flags, size)
             check_joints(found.path, card, opened.outputs)
-            note = f"{card.name}: {card_words(card)}"
+            note = f"{card.name}: {card_words(card)}{remark}"
         stack.pop_all()
     return OpenModel(opened, card, found.path, note)

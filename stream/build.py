@@ -18,14 +18,16 @@ from types import TracebackType
 import numpy as np
 
 from engines.backends.base import Backend
+from engines.export import Say, silent
 from engines.hrnet import PoseEstimator
-from engines.opening import OpenModel, open_model
+from engines.opening import OpenModel
 from engines.yolo import DetectorOptions, PersonDetector
 from stream.buffer import FrameBuffer
 from stream.capture import Capture
 from stream.config import Config, ModelOptions
 from stream.frame import Frame
 from stream.meter import Meter
+from stream.models import opened
 from stream.outputs import check_outputs, is_folder
 from stream.pipeline import Pipeline
 from stream.session import Painter, Session
@@ -58,27 +60,16 @@ class Models:
 
 
 @contextmanager
-def open_models(options: ModelOptions) -> Iterator[Models]:
-    """Open the detector and the pose network, and close them at the end."""
-    open_on = partial(
-        open_model,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-    )
-    with ExitStack() as stack:
-        detector = open_on(options.detector, "detect", options.detector_card)
-        stack.callback(detector.backend.close)
-        pose = open_on(options.pose, "pose", options.pose_card)
-        stack.callback(pose.backend.close)
+def open_models(options: ModelOptions, say: Say = silent) -> Iterator[Models]:
+    """Open the detector and the pose network, and close them at the end; `say` is told what takes its time."""
+    with opened(options, "detect", say=say) as detector, opened(options, "pose", say=say) as pose:
         for model in (detector, pose):
             warm_up(model.backend)
         yield Models(detector, pose)
 
 
 @contextmanager
-def open_session(config: Config, models: Models | None = None) -> Iterator[Session]:
+def open_session(config: Config, models: Models | None = None, say: Say = silent) -> Iterator[Session]:
     """Open everything that `config` names, in the order in which it is cheapest to fail; close the sinks first.
 
     Models that are open already stay open, for the next run. Raises ValueError, OSError, StreamError or EngineError,
@@ -97,14 +88,14 @@ def open_session(config: Config, models: Models | None = None) -> Iterator[Sessi
         # A file or an output that cannot be should fail before the models are loaded; what is live would grow old
         # while they are.
         if models is None and (is_device(url) or is_network(url)):
-            models = engines.enter_context(open_models(config.models))
+            models = engines.enter_context(open_models(config.models, say))
         source = open_source(url, config.input)
         info = source.info
         capacity = LIVE_BUFFER if info.live else FILE_BUFFER
         buffer: FrameBuffer[Frame] = FrameBuffer([info.source_id], capacity, drop_oldest=info.live)
         capture = stack.enter_context(Capture(source, buffer, info.source_id))
         sinks = _open_sinks(config, info, meter, stopped, stack)
-        models = models or engines.enter_context(open_models(config.models))
+        models = models or engines.enter_context(open_models(config.models, say))
         session = Session(
             infos=(info,),
             meter=meter,

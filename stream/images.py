@@ -116,7 +116,7 @@ class PictureSource:
             data = path.read_bytes()
         except OSError:
             data = b""
-        is_cut = _is_cut(data)
+        is_cut = is_cut_short(data)
         # With an end put to it the decoder gives what there is of a cut picture, the rest in grey.
         image = read_picture(data + _JPEG_END if is_cut else data)
         if image is None:
@@ -133,7 +133,7 @@ class PictureSource:
 def read_picture(data: bytes) -> Image | None:
     """The picture in the bytes of a file, (H, W, 3) uint8 BGR; None where there is none.
 
-    It is turned as its EXIF orientation says; grey becomes BGR, 16 bits become 8, alpha is dropped.
+    It is turned as its EXIF orientation says; grey and CMYK become BGR, 16 bits become 8, alpha is dropped.
     """
     if not data:
         return None
@@ -144,7 +144,7 @@ def read_picture(data: bytes) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _is_cut(data: bytes) -> bool:
+def is_cut_short(data: bytes) -> bool:
     """Whether a JPEG lacks its end."""
     return data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
 

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from engines.backends.base import EngineError
 from stream.source import StreamError
 
-COMMANDS = ("play", "models", "doctor", "bench")
+COMMANDS = ("play", "images", "models", "doctor", "bench", "eval")
 """Each a module of this package with `add_parser` and `run`; `play` is meant where none is named."""
+_MODULES = {"eval": "evaluate"}
+"""Those named otherwise than their command: Python has an `eval` of its own."""
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="run.py", description="Real-time multi-person pose.")
     try:
         # Only the command that is meant is imported: `doctor` must run where another command's libraries are missing.
-        command = importlib.import_module(f"stream.cli.{words[0]}")
+        command = importlib.import_module(f"stream.cli.{_MODULES.get(words[0], words[0])}")
         command.add_parser(parser.add_subparsers(dest="command", metavar="|".join(COMMANDS)))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = int(command.run(parser.parse_args(words)))

@@ -1,40 +1,50 @@
-"""`run.py models`: the catalogue, and fetching from it."""
+"""`run.py models`: the catalogue, fetching from it, and checkpoints made ONNX."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from engines.cards import Accuracy
-from engines.catalog import Catalog, Model
+from engines.catalog import CHECKPOINTS, Catalog, FoundModel, Model
 from engines.download import fetch
+from engines.export import ExportOptions, Precision, export_found, put_export
 from engines.transfer import Offer
-from engines.wording import size_words
+from engines.wording import card_words, size_words
 
 PIPED_WIDTH = 250
 """Columns where nobody looks at a screen: one line for each model."""
 LEGEND = (
     "AP: COCO AP, of 80 classes or of key points in detected boxes; person: AP of people's boxes; gt-box: AP of key"
-    " points in ground-truth boxes. By the authors; * measured by us. ~ is about how large, ? is guessed when opened."
+    " points in ground-truth boxes; PCKh: of MPII's joints. By the authors; * measured by us. ~ is about how large, ?"
+    " is guessed when opened. Checkpoints (HRNet, .pth .pt .weights) become ONNX on first use, which takes torch."
 )
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `models` to the commands of the parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        "models", help="list the models, or fetch one", description="List the models, or fetch some."
+        "models",
+        help="list the models, fetch one, make a checkpoint an ONNX",
+        description="List the models, fetch some, or make checkpoints ONNX files.",
     )
     parser.set_defaults(run=run, action="list")
-    actions = parser.add_subparsers(dest="action", metavar="list|fetch")
+    actions = parser.add_subparsers(dest="action", metavar="list|fetch|export")
     actions.add_parser("list", help="what is known, and where it is (the default)")
     fetching = actions.add_parser("fetch", help="download models, go on with what was cut short, verify them")
     fetching.add_argument("names", nargs="+", metavar="NAME", help="as `models list` calls it")
     fetching.add_argument("--to", type=Path, metavar="FOLDER", help="another folder than the user's cache")
+    exporting = actions.add_parser("export", help="make checkpoints ONNX files, checked against torch; takes torch")
+    exporting.add_argument("names", nargs="+", metavar="NAME|PATH", help="of the catalogue, or .pth .pt .weights")
+    exporting.add_argument("--precision", choices=get_args(Precision), default="fp32", help="of the weights (fp32)")
+    exporting.add_argument("--size", type=_size, metavar="HxW", help="of the input (the network's own)")
+    exporting.add_argument("--cfg", type=Path, metavar="FILE", help="darknet's description (that beside the weights)")
+    exporting.add_argument("--to", type=Path, metavar="FOLDER", help="put NAME.onnx and its card there, too")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
         models = [catalog.find(name) for name in args.names]
         for model in models:
             _fetch(model, args.to or catalog.cache, elsewhere=args.to is not None)
+    elif args.action == "export":
+        options = ExportOptions(args.size, args.precision, args.cfg)
+        for found in [catalog.locate(name) for name in args.names]:
+            _export(found, catalog.cache, options, args.to)
     else:
         _list(catalog)
     return 0
@@ -123,6 +137,25 @@ def _fetch(model: Model, folder: Path, *, elsewhere: bool) -> None:
     with _Bar(console, model.name, folder) as bar:
         fetched = fetch(model.card, folder, bar)
     console.print(f"{model.name}: {fetched.path}: {fetched.remark}", markup=False, soft_wrap=True)
+
+
+def _export(found: FoundModel, cache: Path, options: ExportOptions, folder: Path | None) -> None:
+    console = Console(highlight=False)
+    if found.path.suffix not in CHECKPOINTS:
+        raise ValueError(f"{found.path}: is no checkpoint; wanted a file that ends in {' '.join(CHECKPOINTS)}")
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    exported = export_found(found, cache, None, options, say)
+    path = exported.path if folder is None else put_export(exported, folder)
+    say(f"{exported.card.name}: {path}: {card_words(exported.card)}; {exported.remark}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`256x192` as (height, width); `416` is a square."""
+    height, by, width = text.partition("x")
+    return int(height), int(width if by else height)
 
 
 class _Bar:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -72,8 +73,12 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add what every command that runs the pipeline takes: models, people, configuration."""
     models = parser.add_argument_group("models")
-    models.add_argument("--detector", dest="models.detector", metavar="MODEL", help="a catalogue name or an .onnx")
-    models.add_argument("--pose", dest="models.pose", metavar="MODEL", help="a catalogue name or an .onnx")
+    models.add_argument(
+        "--detector", dest="models.detector", metavar="MODEL", help="a catalogue name, an .onnx or a checkpoint"
+    )
+    models.add_argument(
+        "--pose", dest="models.pose", metavar="MODEL", help="a catalogue name, an .onnx or a checkpoint"
+    )
     models.add_argument("--imgsz", type=int, dest="models.detector_card.imgsz", metavar="N",
                         help="input size of a detector that has none of its own")  # fmt: skip
     models.add_argument("--detector-card", action="append", metavar="KEY=VALUE", default=[],
@@ -121,18 +126,19 @@ def run(args: argparse.Namespace) -> int:
     if config.source and not (config.output or config.show):
         raise ValueError("nothing to do with the poses: give --output FILE or --show")
     console = Console(stderr=True, highlight=False)
+    tell = partial(console.print, markup=False, soft_wrap=True)
     session: Session | None = None
     try:
         # The signals outlast the session, so that a second one does not break off the finishing of the outputs by half.
-        with stopped_by_signals() as signals, open_session(config) as session:
+        with stopped_by_signals() as signals, open_session(config, say=tell) as session:
             signals.session = session
             for note in session.notes:
-                console.print(note, markup=False, soft_wrap=True)
+                tell(note)
             follow(session, console)
     finally:
         if session is not None:
             for warning in session.warnings:
-                console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
+                tell(f"warning: {warning}", style="yellow")
             print_summary(session, config)
     if signals.first is not None:
         return EXIT_OF_SIGNAL[signals.first]

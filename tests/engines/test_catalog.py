@@ -14,10 +14,17 @@ from engines.catalog import Catalog, MissingModelError, cache_folder, load_catal
 CARD = "{name: NAME, family: FAMILY, input: {size: [256, 192]}EXTRA}"
 
 
-def put(folder: Path, stem: str, card: str | None = None, family: str = "heatmap", model: bool = True) -> Path:
+def put(
+    folder: Path,
+    stem: str,
+    card: str | None = None,
+    family: str = "heatmap",
+    model: bool = True,
+    ending: str = ".onnx",
+) -> Path:
     """A model file in a folder, with a card of the name `card` beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{stem}.onnx"
+    file = folder / f"{stem}{ending}"
     if model:
         file.write_bytes(b"onnx")
     if card is not None:
@@ -27,7 +34,7 @@ def put(folder: Path, stem: str, card: str | None = None, family: str = "heatmap
     return file
 
 
-def test_the_published_models_are_those_that_run_as_they_are() -> None:
+def test_the_published_models() -> None:
     cards = published()
     sizes = ["nano", "tiny", "s", "m", "l", "x"]
     assert [card.name for card in cards] == [
@@ -35,6 +42,8 @@ def test_the_published_models_are_those_that_run_as_they_are() -> None:
         *(f"yolox-human-{size}" for size in sizes),
         "rtmpose-s",
         "rtmpose-m",
+        *(f"hrnet-{width}{kind}" for width in ("w32", "w48") for kind in ("", "-384")),
+        *(f"hrnet-{width}-mpii" for width in ("w32", "w48")),
     ]
     for card in cards:
         assert card.license == "Apache-2.0"
@@ -44,6 +53,9 @@ def test_the_published_models_are_those_that_run_as_they_are() -> None:
         assert card.source.url is not None
         assert card.source.url.startswith("https://")
         assert (card.source.member == "end2end.onnx") == card.source.url.endswith(".zip")
+        # OpenMMLab's checkpoints have the begin of their hash in their name; zips and GitHub's files have none.
+        assert (card.source.sha256 is not None) == card.source.url.endswith(".pth")
+        assert card.source.sha256 is None or f"-{card.source.sha256}_20" in card.source.url
 
 
 @pytest.mark.parametrize(
@@ -54,13 +66,18 @@ def test_the_published_models_are_those_that_run_as_they_are() -> None:
         ("yolox-human-nano", "end2end", (416, 416)),
         ("yolox-human-m", "end2end", (640, 640)),
         ("rtmpose-m", "simcc", (256, 192)),
+        ("hrnet-w32", "heatmap", (256, 192)),
+        ("hrnet-w48-384", "heatmap", (384, 288)),
+        ("hrnet-w32-mpii", "heatmap", (256, 256)),
     ],
 )
 def test_a_published_card_says_what_the_model_eats(name: str, family: str, size: tuple[int, int]) -> None:
     card = {card.name: card for card in published()}[name]
     assert (card.family, card.input.size) == (family, size)
-    assert card.input.color == ("rgb" if family == "simcc" else "bgr")
-    assert card.input.mean == ((123.675, 116.28, 103.53) if family == "simcc" else (0, 0, 0))
+    assert card.input.color == ("rgb" if card.task == "pose" else "bgr")
+    means = {"simcc": (123.675, 116.28, 103.53), "heatmap": (0.485, 0.456, 0.406)}
+    assert card.input.mean == means.get(family, (0, 0, 0))
+    assert card.skeleton == (None if card.task == "detect" else "mpii16" if "mpii" in name else "coco17")
 
 
 def test_a_path_comes_first_and_its_card_lies_beside_it(tmp_path: Path) -> None:
@@ -112,7 +129,7 @@ def test_an_unknown_name_lists_near_ones(tmp_path: Path) -> None:
     catalog = load_catalog([], tmp_path)
     with pytest.raises(EngineError, match=r"^yolo-nano: no such model; did you mean yolox-nano or "):
         catalog.resolve("yolo-nano", "detect")
-    with pytest.raises(EngineError, match=r"zzz: no such model; run\.py models lists them"):
+    with pytest.raises(EngineError, match=r"zzz: .* models lists them; a path ends in \.onnx \.pth \.pt"):
         catalog.resolve("zzz", "detect")
 
 
@@ -125,10 +142,42 @@ def test_paths_that_are_no_models(tmp_path: Path) -> None:
     catalog = load_catalog([], tmp_path)
     with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such file"):
         catalog.resolve(str(tmp_path / "gone.onnx"), "detect")
-    checkpoint = tmp_path / "hrnet.pth"
-    checkpoint.write_bytes(b"")
-    with pytest.raises(EngineError, match=r"hrnet\.pth: models are \.onnx files"):
-        catalog.resolve(str(checkpoint), "pose")
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth: no such file"):
+        catalog.resolve(str(tmp_path / "gone.pth"), "pose")
+    program = tmp_path / "hrnet.ckpt"
+    program.write_bytes(b"")
+    with pytest.raises(EngineError, match=r"hrnet\.ckpt: models are files that end in \.onnx \.pth \.pt \.weights"):
+        catalog.resolve(str(program), "pose")
+
+
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".weights"])
+def test_a_checkpoint_is_a_model_by_path_and_by_name(tmp_path: Path, ending: str) -> None:
+    file = put(tmp_path, "net", "my-net", ending=ending)
+    catalog = load_catalog([tmp_path], tmp_path / "cache")
+    for name in (str(file), "my-net"):
+        found = catalog.resolve(name, "pose")
+        assert (found.path, found.card and found.card.name) == (file, "my-net")
+
+
+def test_an_onnx_goes_before_a_checkpoint_of_its_name(tmp_path: Path) -> None:
+    put(tmp_path, "hrnet-w32", ending=".pth")
+    onnx = put(tmp_path, "hrnet-w32")
+    assert load_catalog([], tmp_path).resolve("hrnet-w32", "pose").path == onnx
+
+
+def test_with_nothing_named_a_checkpoint_is_taken_last(tmp_path: Path) -> None:
+    checkpoint = put(tmp_path, "aa", "aa", ending=".pth")
+    assert load_catalog([tmp_path], tmp_path).default("pose").path == checkpoint
+    onnx = put(tmp_path, "zz", "zz")
+    assert load_catalog([tmp_path], tmp_path).default("pose").path == onnx
+
+
+def test_a_model_of_any_task_is_located(tmp_path: Path) -> None:
+    detector, pose = put(tmp_path, "d", "d", "yolox"), put(tmp_path, "p", "p")
+    catalog = load_catalog([tmp_path], tmp_path)
+    assert [catalog.locate(name).path for name in ("d", "p", str(pose))] == [detector, pose, pose]
+    with pytest.raises(MissingModelError, match="models fetch hrnet-w32"):
+        catalog.locate("hrnet-w32")
 
 
 def test_a_folder_called_like_a_model_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

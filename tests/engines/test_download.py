@@ -23,6 +23,8 @@ from engines.transfer import Offer, plain_url
 
 WAIT_S = 20.0
 """The longest a test waits for anything."""
+PIECE = 100_000
+"""Bytes that a slow server sends at once."""
 
 
 def model_bytes(seed: int) -> bytes:
@@ -56,6 +58,7 @@ class Server(ThreadingHTTPServer):
         self.length: int | None = -1  # -1: the true one; None: none is sent
         self.cut_at: int | None = None
         self.stall_at: int | None = None
+        self.pause_s: float | None = None  # before each PIECE of the body
         self.released = Event()
         self.ranges: list[str | None] = []
 
@@ -96,6 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
         if server.validator is not None:
             self.send_header(*server.validator)
         self.end_headers()
+        if server.pause_s is not None:
+            for at in range(0, len(rest), PIECE):
+                server.released.wait(server.pause_s)
+                self.wfile.write(rest[at : at + PIECE])
+            return
         stop = server.cut_at if server.cut_at is not None else server.stall_at
         self.wfile.write(rest[:stop])
         self.wfile.flush()
@@ -319,6 +327,11 @@ def test_a_server_that_falls_silent_is_given_up(server: Server, tmp_path: Path) 
     assert (tmp_path / "m.part").stat().st_size == 50_000
 
 
+def test_a_slow_server_that_goes_on_is_not_given_up(server: Server, tmp_path: Path) -> None:
+    server.pause_s = 0.1  # 1.3 s in all, and the longest wait is for less
+    assert fetch(card(server.url, SHA256), tmp_path, Watcher(), timeout_s=1.0).path.read_bytes() == MODEL
+
+
 def test_a_sign_in_page_is_no_model(server: Server, tmp_path: Path) -> None:
     server.body = b"<html>Please sign in</html>"
     assert "cannot be read as ONNX" in failure(card(server.url), tmp_path)
@@ -355,6 +368,48 @@ def test_two_at_once_do_not_meet(server: Server, tmp_path: Path) -> None:
     first.join(WAIT_S)
     assert results[0].path.read_bytes() == MODEL
     assert len(server.ranges) == 1
+
+
+CHECKPOINT = b"PK\x03\x04" + bytes(1000)
+OLD_CHECKPOINT = b"\x80\x02\x8a\n" + bytes(1000)
+WEIGHTS = bytes([0, 0, 0, 0, 2, 0, 0, 0]) + bytes(1000)
+
+
+@pytest.mark.parametrize(
+    ("file", "ending", "content"),
+    [
+        ("w32-81c58e40_20220909.pth", ".pth", CHECKPOINT),
+        ("w32.pth", ".pth", OLD_CHECKPOINT),
+        ("w32.pt?download=1", ".pt", CHECKPOINT),
+        ("yolov3.weights", ".weights", WEIGHTS),
+    ],
+)
+def test_a_checkpoint_keeps_its_ending(server: Server, tmp_path: Path, file: str, ending: str, content: bytes) -> None:
+    server.body = content
+    sha256 = hashlib.sha256(content).hexdigest()
+    fetched = fetch(card(server.url.replace("m.onnx", file), sha256[:8]), tmp_path, Watcher())
+    assert fetched == Fetched(tmp_path / f"m{ending}", f"SHA-256 begins {sha256[:8]}, as published")
+    assert fetched.path.read_bytes() == content
+    assert names(tmp_path) == [f"m{ending}"]
+
+
+def test_a_checkpoint_comes_out_of_a_zip(server: Server, tmp_path: Path) -> None:
+    server.body = zipped({"a/best.pth": CHECKPOINT})
+    fetched = fetch(card(server.url.replace("m.onnx", "m.zip"), member="best.pth"), tmp_path, Watcher())
+    assert (fetched.path, fetched.path.read_bytes()) == (tmp_path / "m.pth", CHECKPOINT)
+
+
+def test_a_sign_in_page_is_no_checkpoint(server: Server, tmp_path: Path) -> None:
+    server.body = b"<html>Please sign in</html>"
+    message = failure(card(server.url.replace(".onnx", ".pth")), tmp_path)
+    assert "no checkpoint of torch, it begins with b'<htm'; nothing was kept" in message
+    assert names(tmp_path) == []
+
+
+def test_without_a_network_a_checkpoint_is_to_be_put_as_a_checkpoint(server: Server, tmp_path: Path) -> None:
+    server.status = 404
+    message = failure(card(server.url.replace(".onnx", ".pth")), tmp_path)
+    assert f"put its .pth to {tmp_path / 'm.pth'}, or into a folder" in message
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

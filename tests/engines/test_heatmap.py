@@ -151,7 +151,8 @@ def test_cells_become_pixels_of_the_crop_by_the_ratio_of_sizes() -> None:
 def test_flip_back_mirrors_swaps_and_shifts() -> None:
     maps = np.array([[[[1, 2, 3, 4]], [[5, 6, 7, 8]], [[9, 0, 0, 0]]]], np.float32)
     kept = maps.copy()
-    assert flip_back(maps, ((1, 2),), shift=False).tolist() == [[[[4, 3, 2, 1]], [[0, 0, 0, 9]], [[8, 7, 6, 5]]]]
+    assert flip_back(maps, ((1, 2),), shift=0).tolist() == [[[[4, 3, 2, 1]], [[0, 0, 0, 9]], [[8, 7, 6, 5]]]]
+    assert flip_back(maps, ((1, 2),), shift=0.75)[0, 0].tolist() == [[4, 3.75, 2.75, 1.75]]
     assert flip_back(maps, ((1, 2),)).tolist() == [[[[4, 4, 3, 2]], [[0, 0, 0, 0]], [[8, 8, 7, 6]]]]
     np.testing.assert_array_equal(maps, kept)
 

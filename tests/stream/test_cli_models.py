@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engines.backends.base import EngineError
+from engines.cards import read_card
 from stream.cli import models
 
 CARD = """\
@@ -77,6 +79,8 @@ def test_the_list_is_one_line_a_model(folders: Path, capsys: pytest.CaptureFixtu
     assert ["my-pose", "pose", "256x192", "BSD-3-Clause", "5.3", "gt-box", "66.7*", "(1)"] in lines
     assert ["bare", "?", "?", "?", "12", "?", "(1)"] in lines
     assert ["yolox-nano", "detect", "416x416", "Apache-2.0", "~3.7", "AP", "25.8", "fetch"] in lines
+    assert ["hrnet-w32", "pose", "256x192", "Apache-2.0", "~114", "AP", "74.9", "fetch"] in lines
+    assert ["hrnet-w48-mpii", "pose", "256x256", "Apache-2.0", "~254", "PCKh", "90.1", "fetch"] in lines
     assert ["yolox-human-x", "detect", "640x640", "Apache-2.0", "~396", "person", "61.3", "fetch"] in lines
     assert ["(1):", str(folders / "mine")] in lines
 
@@ -97,7 +101,7 @@ def test_the_table_fits_eighty_columns(
     assert run() == 0
     table = capsys.readouterr().out.split("\n\n")[0].splitlines()
     assert max(map(len, table)) <= 80
-    assert sum("fetch" in line for line in table) == 15
+    assert sum("fetch" in line for line in table) == 21
 
 
 def test_fetch_says_what_from_where_and_how_large_first(
@@ -136,3 +140,65 @@ def test_fetch_of_what_the_server_has_not_fails(folders: Path, address: str) -> 
     put_card(folders / "mine", "a", f"{address}/gone.onnx")
     with pytest.raises(EngineError, match=r"a: .*gone\.onnx: 404 "):
         run("fetch", "a")
+
+
+DARKNET = """[net]
+width=64
+height=32
+channels=3
+[convolutional]
+filters=7
+size=1
+stride=32
+activation=linear
+[yolo]
+anchors=10,20
+classes=2
+"""
+
+
+@pytest.fixture
+def weights(folders: Path) -> Path:
+    """Darknet's weights of one layer in a folder of models, their .cfg beside them."""
+    pytest.importorskip("torch")
+    path = folders / "mine" / "one.weights"
+    path.with_suffix(".cfg").write_text(DARKNET)
+    path.write_bytes(np.array([0, 2, 0, 0, 0], "<i4").tobytes() + np.full(28, 0.5, "<f4").tobytes())
+    return path
+
+
+def test_export_by_name_and_by_path_says_where_the_onnx_is_and_how_it_was_checked(
+    folders: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", "one") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{weights}: exporting it to ONNX, once, which takes up to a minute"
+    (onnx,) = (folders / "posestream" / "exported").glob("*.onnx")
+    assert second.startswith(f"one: {onnx}: YOLOv3, 32x64, RGB 0-1; exported in fp32, max |difference| from torch ")
+    assert run("export", str(weights)) == 0
+    assert capsys.readouterr().out == f"one: {onnx}: YOLOv3, 32x64, RGB 0-1; exported before\n"
+
+
+def test_export_puts_the_onnx_and_its_card_into_a_folder(folders: Path, weights: Path) -> None:
+    cfg = weights.with_suffix(".cfg").rename(folders / "other.cfg")
+    words = ["--precision", "fp16", "--size", "64x96", "--cfg", str(cfg), "--to", str(folders / "usb")]
+    assert run("export", str(weights), *words) == 0
+    assert sorted(file.name for file in (folders / "usb").iterdir()) == ["one-fp16.onnx", "one-fp16.yaml"]
+    assert read_card(folders / "usb" / "one-fp16.yaml").input.size == (64, 96)
+
+
+def test_export_of_an_onnx_is_refused(folders: Path, assets: Path) -> None:
+    with pytest.raises(ValueError, match=r"yolox_nano\.onnx: is no checkpoint; wanted a file that ends in \.pth"):
+        run("export", str(assets / "models" / "yolox_nano.onnx"))
+
+
+def test_export_of_what_is_not_here_says_how_to_fetch_it(folders: Path) -> None:
+    with pytest.raises(EngineError, match=r"hrnet-w32: not on this machine; fetch it with: .* fetch hrnet-w32"):
+        run("export", "hrnet-w32")
+
+
+@pytest.mark.parametrize("size", ["tall", "64x", "0x32x32"])
+def test_export_refuses_a_size_that_is_none(folders: Path, size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("export", "x.pth", "--size", size)
+    assert "--size" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,12 @@ from numpy.typing import NDArray
 from stream.images import find_pictures, read_picture
 from stream.source import Source, SourceOptions, StreamError, open_source
 
+CMYK_JPEG = base64.b64decode(
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwLCgsLDQ4SEA0OEQ4LCxAWEBETFBUV"
+    "FQwPFxgWFBgSFBUU/8AAFAgACAAIBEMRAE0RAFkRAEsRAP/EABUAAQEAAAAAAAAAAAAAAAAAAAgJ/8QAFBABAAAAAAAAAAAAAAAA"
+    "AAAAAP/aAA4EQwBNAFkASwAAPwBgJ9CUqm//2Q=="
+)
+"""Eight by eight pixels of red 200, green 30, blue 60, with Adobe's inverted inks."""
 TOP_LEFT_WHITE = np.zeros((16, 32, 3), np.uint8)
 TOP_LEFT_WHITE[:8, :16] = 255
 
@@ -174,6 +181,27 @@ def test_grey_deep_and_transparent_pictures_become_bgr(
     assert picture.shape == (3, 5, 3)
     assert picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - bgr).max() <= 1
+
+
+def test_cmyk_becomes_bgr() -> None:
+    picture = read_picture(CMYK_JPEG)
+    assert picture is not None
+    assert picture.shape == (8, 8, 3)
+    assert np.abs(picture.astype(int) - (60, 30, 200)).max() <= 6
+
+
+@pytest.mark.skipif(not hasattr(cv2, "imencodeWithMetadata"), reason="this OpenCV writes no EXIF")
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_exif_orientation_of_other_formats_is_applied_too(suffix: str) -> None:
+    orientation = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    done, data = cv2.imencodeWithMetadata(
+        suffix, TOP_LEFT_WHITE, [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(orientation, np.uint8)]
+    )
+    assert done
+    image = read_picture(data.tobytes())
+    assert image is not None
+    assert image.shape == (32, 16, 3)
+    assert np.abs(image.astype(int) - np.rot90(TOP_LEFT_WHITE, -1)).max() < 8
 
 
 def test_bytes_that_hold_no_picture_give_none() -> None:
