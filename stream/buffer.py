@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -45,11 +46,12 @@ class FrameBuffer(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def get(self, most: int = 1) -> list[T]:
+    def get(self, most: int = 1, timeout_s: float | None = None) -> list[T]:
         """Wait for any slot, then take the oldest items, `most` of each slot; empty when all are closed and read.
 
-        Raises a producer's error once every item before it has been read.
+        Raises a producer's error once every item before it has been read, TimeoutError where nothing came in time.
         """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while True:
                 ready = [items.popleft() for items in self._items.values() for _ in range(min(most, len(items)))]
@@ -60,7 +62,10 @@ class FrameBuffer(Generic[T]):
                     raise self._errors.pop(next(iter(self._errors)))
                 if not self._open:
                     return []
-                self._changed.wait()
+                rest_s = None if until_s is None else until_s - time.monotonic()
+                if rest_s is not None and rest_s <= 0:
+                    raise TimeoutError(f"nothing came in {timeout_s:g} s")
+                self._changed.wait(rest_s)
 
     def close(self, slot: str, error: BaseException | None = None) -> None:
         """The producer of `slot` is done, or has failed with `error`."""

@@ -22,6 +22,7 @@ from engines.export import Say, silent
 from engines.hrnet import PoseEstimator
 from engines.opening import OpenModel
 from engines.yolo import DetectorOptions, PersonDetector
+from stream.age import AgeLimit, age_text
 from stream.buffer import FrameBuffer
 from stream.capture import Capture
 from stream.config import Config, ModelOptions
@@ -29,16 +30,19 @@ from stream.frame import Frame
 from stream.meter import Meter
 from stream.models import opened
 from stream.outputs import check_outputs, is_folder
+from stream.pace import DetectionPace
 from stream.pipeline import Pipeline
+from stream.reconnect import ReconnectingSource, open_lasting
 from stream.session import Painter, Session
 from stream.sinks.base import Sink
 from stream.sinks.pictures import PictureSink
 from stream.sinks.records import record_sink
+from stream.sinks.segments import Segments
 from stream.sinks.video import VideoSink
 from stream.sinks.window import WindowSink
 from stream.sinks.writer import Writer
 from stream.smooth import OneEuroSmoother
-from stream.source import SourceInfo, is_device, is_network, open_source, without_credentials
+from stream.source import SourceInfo, is_device, is_network, without_credentials
 from tracker.tracker import PersonTracker, TrackerOptions
 
 WARM_UP_ROWS = 8
@@ -89,18 +93,21 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
         # while they are.
         if models is None and (is_device(url) or is_network(url)):
             models = engines.enter_context(open_models(config.models, say))
-        source = open_source(url, config.input)
+        source = open_lasting(url, config.input, say)
         info = source.info
+        limit = AgeLimit(config.live.max_age_s if info.live else None)
         capacity = LIVE_BUFFER if info.live else FILE_BUFFER
         buffer: FrameBuffer[Frame] = FrameBuffer([info.source_id], capacity, drop_oldest=info.live)
         capture = stack.enter_context(Capture(source, buffer, info.source_id))
-        sinks = _open_sinks(config, info, meter, stopped, stack)
+        if isinstance(source, ReconnectingSource):
+            stack.callback(source.interrupt)  # before the capture is waited for, which may wait for a camera
+        sinks = _open_sinks(config, info, meter, limit, stopped, say, stack)
         models = models or engines.enter_context(open_models(config.models, say))
         session = Session(
             infos=(info,),
             meter=meter,
             notes=(
-                f"source: {_describe(info)}",
+                f"source: {_describe(info, config.live.max_age_s)}",
                 f"detector: {models.detector.note}, on {models.detector.backend.name}",
                 f"pose: {models.pose.note}, on {models.pose.backend.name}",
             ),
@@ -113,6 +120,9 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             _sinks=tuple(sinks),
             _painter=Painter(config.style),
             _stopped=stopped,
+            _limit=limit,
+            _pace=DetectionPace(config.detect.every, config.live.slowest_detection),
+            _say=say,
         )
         try:
             yield session
@@ -157,11 +167,17 @@ def tracker_options(config: Config) -> TrackerOptions:
 
 
 def _open_sinks(
-    config: Config, info: SourceInfo, meter: Meter, stopped: threading.Event, stack: ExitStack
+    config: Config,
+    info: SourceInfo,
+    meter: Meter,
+    limit: AgeLimit,
+    stopped: threading.Event,
+    say: Say,
+    stack: ExitStack,
 ) -> Sequence[Sink]:
     sinks: list[Sink] = []
     for output in config.output:
-        sink: Sink = Writer(_open_output(output, config, info, stopped), output, meter)
+        sink: Sink = Writer(_open_output(output, config, info, stopped, say), output, meter, limit)
         stack.push(partial(_close_sink, sink))
         sinks.append(sink)
     if config.show:
@@ -178,7 +194,7 @@ def _close_sink(
     sink.close(failed=error is not None)
 
 
-def _open_output(output: str, config: Config, info: SourceInfo, stopped: threading.Event) -> Sink:
+def _open_output(output: str, config: Config, info: SourceInfo, stopped: threading.Event, say: Say) -> Sink:
     """The sink that an output's name means: a folder of pictures, a file of records, or a video."""
     path = Path(output)
     if is_folder(output):
@@ -190,20 +206,33 @@ def _open_output(output: str, config: Config, info: SourceInfo, stopped: threadi
         return records
     if info.still:
         raise ValueError(f"{output}: pictures have no time to make a video of; name a folder, as {path.stem}/")
-    return VideoSink(
-        path,
-        info,
-        config.video,
-        origin_s=config.input.start_s or 0.0,
-        ends_early=config.input.end_s is not None,
-        stopped=stopped,
-        overwrite=config.overwrite,
-    )
+
+    def open_film(path: Path, info: SourceInfo, origin_s: float) -> VideoSink:
+        return VideoSink(
+            path,
+            info,
+            config.video,
+            origin_s=origin_s,
+            ends_early=config.input.end_s is not None,
+            stopped=stopped,
+            overwrite=config.overwrite,
+        )
+
+    origin_s = config.input.start_s or 0.0
+    if info.live:
+        return Segments(path, info, open_film, say, origin_s=origin_s, overwrite=config.overwrite)
+    return open_film(path, info, origin_s)
 
 
-def _describe(info: SourceInfo) -> str:
+def _describe(info: SourceInfo, max_age_s: float | None) -> str:
     height, width = info.size
     rate = f", {float(info.rate):.4g} fps" if info.rate else ""
     frames = f", {info.frame_count} frames" if info.frame_count else ""
-    policy = "live: the newest frame wins" if info.live else "every frame"
-    return f"{info.url}, {width}x{height}{rate}{frames} ({policy})"
+    return f"{info.url}, {width}x{height}{rate}{frames} ({_policy(info, max_age_s)})"
+
+
+def _policy(info: SourceInfo, max_age_s: float | None) -> str:
+    """What becomes of the frames where they come faster than they can be worked on."""
+    if info.live:
+        return "live: the newest frame wins" + ("" if max_age_s is None else f", none older than {age_text(max_age_s)}")
+    return "every frame" + ("" if max_age_s is None else ", of whatever age: max_age_s is for live sources")

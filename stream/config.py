@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engines.cards import CardFlags
 from engines.hrnet import PoseOptions
+from stream.age import LiveOptions
 from stream.render import Style
 from stream.sinks.video import VideoOptions
 from stream.smooth import SmoothOptions
@@ -74,6 +75,7 @@ class Config:
     smooth: Literal["auto", "on", "off"] = "auto"
     models: ModelOptions = field(default_factory=ModelOptions)
     input: SourceOptions = field(default_factory=SourceOptions)
+    live: LiveOptions = field(default_factory=LiveOptions)
     detect: DetectOptions = field(default_factory=DetectOptions)
     pose: PoseOptions = field(default_factory=PoseOptions)
     tracker: TrackerOptions = field(default_factory=TrackerOptions)

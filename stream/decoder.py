@@ -35,7 +35,8 @@ class Decoder:
 
     `threads` decode, 0 means one per core. A live input is decoded without delay: by slices, as frames in parallel
     would each wait for the next ones. Faults of a file are counted in `losses` and passed by; where a live input falls
-    silent for longer than its time-out, or breaks off, StreamError is raised.
+    silent for longer than its time-out, breaks off, or sends nothing that can be shown for as long as it might have
+    taken to open, StreamError is raised.
     """
 
     def __init__(self, opened: VideoInput, *, threads: int) -> None:
@@ -53,6 +54,7 @@ class Decoder:
 
     def frames(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """Each frame with the monotonic time in nanoseconds at which its packet arrived."""
+        shown_s = time.monotonic()
         for packet in self._packets():
             if packet is not None:
                 packet.opaque = time.monotonic_ns()
@@ -60,6 +62,16 @@ class Decoder:
                 self.losses.faulty += frame.is_corrupt
                 arrived_ns = frame.opaque
                 yield frame, arrived_ns if isinstance(arrived_ns, int) else time.monotonic_ns()
+                shown_s = time.monotonic()
+            self._check_shown(shown_s)
+
+    def _check_shown(self, since_s: float) -> None:
+        """Give a live input up that sent packets since then and never a picture: it might do so for ever."""
+        limit_s = self._container.open_timeout
+        if self._live and limit_s and time.monotonic() - since_s > float(limit_s):
+            raise StreamError(
+                f"{self._shown}: what came for {limit_s:g} s holds no picture; check what the camera sends"
+            )
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """The packets of the stream, None at the end: the decoder then gives what it holds back."""
@@ -81,7 +93,9 @@ class Decoder:
             except av.FFmpegError as error:
                 reason = reason_of(error)
                 if self._live:
-                    raise StreamError(f"{self._shown}: the stream broke off ({reason}); start again") from error
+                    raise StreamError(
+                        f"{self._shown}: the stream broke off ({reason}); check camera and network"
+                    ) from error
                 self.losses.read_error = reason
                 break
         yield None

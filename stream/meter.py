@@ -55,7 +55,10 @@ class StageTime:
 
 
 class Meter:
-    """Counts one run; `identities` are those shown. A stage belongs to one thread and shares nothing with others."""
+    """Counts one run; `identities` are those shown. A stage belongs to one thread and shares nothing with others.
+
+    `age` is that of frames when they were handed to the outputs; `age_at` tells it when an output had taken them.
+    """
 
     def __init__(self) -> None:
         self.started_ns = time.monotonic_ns()
@@ -66,6 +69,7 @@ class Meter:
         self.identities = 0
         self.age = Histogram()
         self._stages: dict[str, Histogram] = {}
+        self._ages: dict[str, Histogram] = {}
         self._shown: dict[str, bytearray] = {}
 
     @contextmanager
@@ -80,6 +84,10 @@ class Meter:
     def stages_of(self, name: str) -> Histogram:
         """The histogram of one stage, made at its first use."""
         return self._stages.setdefault(name, Histogram())
+
+    def age_at(self, output: str) -> Histogram:
+        """The histogram of frame ages at the end of one output, made at its first use."""
+        return self._ages.setdefault(output, Histogram())
 
     def saw(self, result: Result) -> None:
         """Count a result that has reached its sinks."""

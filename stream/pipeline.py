@@ -14,6 +14,9 @@ from engines.results import Detections, Image, Poses
 from stream.frame import Frame
 from tracker.results import Tracks
 
+PAUSE_S = 1.0
+"""After a longer gap, as where a camera was lost, nobody is taken to have gone on as before."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
@@ -41,7 +44,8 @@ class Tracker(Protocol):
 
     `update` takes the boxes (N, 4) and scores (N,) detected in a frame. `coast` stands in for it in a frame that was
     not detected: the people stand where their last poses and speeds put them. `observe` hands back the poses, keypoints
-    (M, K, 2) and scores (M, K), estimated for `ids` (M,) in the frame of the last `update` or `coast`.
+    (M, K, 2) and scores (M, K), estimated for `ids` (M,) in the frame of the last `update` or `coast`. `restart`
+    forgets everybody, but uses no id again.
     """
 
     def update(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float) -> Tracks: ...
@@ -49,6 +53,8 @@ class Tracker(Protocol):
     def coast(self, time_s: float) -> Tracks: ...
 
     def observe(self, ids: NDArray[np.int64], keypoints: NDArray[np.float32], scores: NDArray[np.float32]) -> None: ...
+
+    def restart(self) -> None: ...
 
 
 class Smoother(Protocol):
@@ -87,17 +93,26 @@ class Pipeline:
         max_people: int | None = None,
         confidence: float = 0.4,
     ) -> None:
-        if detect_every < 1:
-            raise ValueError(f"detect_every must be 1 or more, got {detect_every}")
         self._detector = detector
         self._estimator = estimator
         self._new_tracker = new_tracker
         self._new_smoother = new_smoother
         self._meter = meter
-        self._detect_every = detect_every
+        self.detect_every = detect_every
         self._max_people = max_people
         self._confidence = confidence
         self._sources: dict[str, _SourceState] = {}
+
+    @property
+    def detect_every(self) -> int:
+        """Of how many steps of a source one detects people; a change holds from the next detection on."""
+        return self._detect_every
+
+    @detect_every.setter
+    def detect_every(self, every: int) -> None:
+        if every < 1:
+            raise ValueError(f"detect_every must be 1 or more, got {every}")
+        self._detect_every = every
 
     def step(self, frames: Sequence[Frame]) -> list[Result]:
         """One result per frame, in their order.
@@ -122,7 +137,7 @@ class Pipeline:
 
     def _detect(self, frames: Sequence[Frame]) -> list[Detections | None]:
         """The detections of each frame, None for those between two detections."""
-        due = [frame.still or self._state(frame).steps % self._detect_every == 0 for frame in frames]
+        due = [frame.still or self._state(frame).is_due(frame) for frame in frames]
         images = [frame.image for frame, is_due in zip(frames, due, strict=True) if is_due]
         found = iter(self._detector.detect(images) if images else [])
         return [next(found) if is_due else None for is_due in due]
@@ -131,10 +146,14 @@ class Pipeline:
         if frame.still:
             return self._unfollowed(found or Detections.none())
         state = self._state(frame)
-        state.steps += 1
+        if state.is_other_scene(frame):
+            state.tracker.restart()
+        state.last = frame.image.shape, frame.time
         if found is None:
+            state.steps_to_detection -= 1
             tracks = state.tracker.coast(frame.time)
         else:
+            state.steps_to_detection = self._detect_every - 1
             tracks = state.tracker.update(found.boxes, found.scores, frame.time)
         if self._max_people is None or len(tracks.ids) <= self._max_people:
             return tracks
@@ -172,4 +191,14 @@ class _SourceState:
 
     tracker: Tracker
     smoother: Smoother | None
-    steps: int = 0
+    steps_to_detection: int = 0
+    last: tuple[tuple[int, ...], float] | None = None  # shape and time of the last frame
+
+    def is_due(self, frame: Frame) -> bool:
+        """Whether people are to be detected in this frame: it is its turn, or where they stand cannot be guessed."""
+        after_pause = self.last is not None and frame.time - self.last[1] > PAUSE_S
+        return self.steps_to_detection == 0 or after_pause or self.is_other_scene(frame)
+
+    def is_other_scene(self, frame: Frame) -> bool:
+        """Whether this frame is of another size than the last one, as after a camera was exchanged or turned."""
+        return self.last is not None and self.last[0] != frame.image.shape

@@ -75,7 +75,8 @@ class SourceOptions:
     Frames from `start_s` on and before `end_s` are read, in seconds of the source's time. `camera` is what is asked of
     a camera, `WIDTHxHEIGHT` or `WIDTHxHEIGHT@RATE`; `pixel_format` its format (mjpeg, yuyv422, ...), which the camera
     chooses where it is None. `mirror` swaps left and right. `threads` decode, 0 means one per core. A network or device
-    that is silent for longer than the time-outs has failed.
+    that is silent for longer than the time-outs has failed; it is connected again, at most `retries` times one after
+    the other, None means for ever.
     """
 
     start_s: float | None = None
@@ -86,6 +87,7 @@ class SourceOptions:
     threads: int = 0
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
+    retries: int | None = None
 
     def __post_init__(self) -> None:
         start_s = 0.0 if self.start_s is None else self.start_s
@@ -98,6 +100,8 @@ class SourceOptions:
             raise ValueError(f"threads must be 0 (one per core) or more, got {self.threads}")
         if self.open_timeout_s <= 0 or self.read_timeout_s <= 0:
             raise ValueError(f"time-outs must be above 0, got {self.open_timeout_s} and {self.read_timeout_s}")
+        if self.retries is not None and self.retries < 0:
+            raise ValueError(f"retries must be 0 (none) or more, got {self.retries}; leave it out to try for ever")
 
 
 def parse_camera(mode: str) -> tuple[str, str | None]:

@@ -185,7 +185,8 @@ class VideoSource:
         """What goes out for a decoded frame."""
         decoded, pts, captured_ns = placed
         size = self._orientation.size_of(decoded)
-        if size != self._info.size:
+        # What is live may come back in another size; a file goes into one film.
+        if size != self._info.size and not self._opened.live:
             was, now = (f"{width}x{height}" for height, width in (self._info.size, size))
             at_s = float(pts * self._time_base)
             raise StreamError(

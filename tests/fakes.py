@@ -110,6 +110,9 @@ class FakeTracker:
     def observe(self, ids: NDArray[np.int64], keypoints: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
         self.observed.append(keypoints)
 
+    def restart(self) -> None:
+        self.calls.append("restart")
+
 
 class FakeSmoother:
     """Moves every key point one pixel to the right."""

@@ -115,6 +115,11 @@ class PersonTracker:
         else:
             self._follow(rows, keypoints.astype(np.float64), scores)
 
+    def restart(self) -> None:
+        """Forget everybody, as where another scene begins; time and ids go on."""
+        self._table = newcomers(np.zeros((0, 4)), np.zeros(0, np.float32), 0.0, joints=0)
+        self._begun = self._detected = False
+
     def _advance(self, time_s: float) -> float:
         """Move what is expected of everybody to `time_s`; return the seconds since the last frame."""
         dt_s = 0.0 if self._time_s is None else time_s - self._time_s

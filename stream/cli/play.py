@@ -68,6 +68,10 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--mirror", action="store_const", const=True, dest="input.mirror", help="as in a mirror")
     source.add_argument("--start", type=seconds, dest="input.start_s", metavar="TIME", help="12.5 or 1:02:03")
     source.add_argument("--end", type=seconds, dest="input.end_s", metavar="TIME", help="end before this time")
+    source.add_argument("--retries", type=int, dest="input.retries", metavar="N",
+                        help="connect a lost stream or camera again N times at most (for ever)")  # fmt: skip
+    source.add_argument("--max-age", type=duration, dest="live.max_age_s", metavar="AGE",
+                        help="never show frames of a live source that are older: 200ms or 0.2")  # fmt: skip
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +110,12 @@ def seconds(text: str) -> float:
     for part in text.split(":"):
         total = total * 60 + float(part)
     return total
+
+
+def duration(text: str) -> float:
+    """Seconds from `200ms`, `1.5s` or `0.2`."""
+    number, unit_s = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    return float(number) * unit_s
 
 
 def config_of(args: argparse.Namespace) -> Config:
@@ -192,6 +202,8 @@ def follow(session: Session, console: Console) -> None:
         for result in running(session):
             age_ms = session.meter.age.latest_s * 1e3
             live = f"{session.meter.fps:.1f} fps  {len(result.tracks.ids)} people  age {age_ms:.0f} ms"
+            if session.slowed_to is not None:
+                live += f"  detection in 1 of {session.slowed_to}"
             progress.update(task, advance=1, live=live)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream.age import Drops
 from stream.config import Config
-from stream.meter import StageTime
+from stream.meter import Histogram, StageTime
 from stream.session import Session
 
 
@@ -21,19 +22,40 @@ def print_summary(session: Session, config: Config) -> None:
     people = meter.people / max(meter.frames, 1)
     still = session.infos[0].still
     figures = Table.grid(padding=(0, 2))
-    figures.add_row("frames", f"{meter.frames}" + (f" ({session.dropped} dropped)" if session.infos[0].live else ""))
+    live = session.infos[0].live
+    figures.add_row("frames", str(meter.frames))
+    if live:
+        figures.add_row("dropped", dropped_text(session.drops))
     figures.add_row("people", f"{meter.people} ({people:.1f} a frame)")
     if not still:
         figures.add_row("identities", str(meter.identities))
     figures.add_row("speed", f"{meter.fps:.1f} fps")
     # The oldest frames of a file are those that waited for the models to load.
-    percents = (50, 95, 99) if session.infos[0].live else (50, 95)
-    ages = " / ".join(f"{meter.age.percentile_s(percent) * 1e3:.0f}" for percent in percents)
-    figures.add_row("frame age", f"{ages} ms ({' / '.join(f'p{percent}' for percent in percents)})")
+    if not live or config.show or not config.output:
+        figures.add_row("frame age", ages_text(meter.age, (50, 95, 99) if live else (50, 95)))
     for output in config.output:
         figures.add_row("output", Text(str(Path(output)), overflow="fold"))
+        if live:  # As old as it was when this output had taken it.
+            figures.add_row("  frame age", ages_text(meter.age_at(output), (50, 95, 99)))
     console.print(figures)
     console.print(stage_table(meter.stages()))
+
+
+def dropped_text(drops: Drops) -> str:
+    """How many frames were not shown, and why."""
+    causes = (
+        (drops.newer, "for newer ones"),
+        (drops.before_detection, "too old before detection"),
+        (drops.before_output, "too old before the output"),
+    )
+    parts = [f"{count} {cause}" for count, cause in causes if count]
+    return f"{drops.total} ({', '.join(parts)})" if parts else "0"
+
+
+def ages_text(ages: Histogram, percents: Sequence[int]) -> str:
+    """Percentiles of frame ages."""
+    figures = " / ".join(f"{ages.percentile_s(percent) * 1e3:.0f}" for percent in percents)
+    return f"{figures} ms ({' / '.join(f'p{percent}' for percent in percents)})"
 
 
 def stage_table(stages: Iterable[StageTime]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from stream.age import AgeLimit, age_text
 from stream.buffer import FrameBuffer
 from stream.meter import Meter
 from stream.pipeline import Result
@@ -16,22 +17,28 @@ QUEUE = 3
 class Writer:
     """Passes everything on to a sink on a thread of its own; an error of the sink is raised at the next call.
 
-    Whoever writes waits while `QUEUE` frames wait: nothing is dropped.
+    Whoever writes waits while `QUEUE` frames wait: nothing is dropped, but for frames that grew older than `limit`
+    while they waited.
     """
 
-    def __init__(self, sink: Sink, name: str, meter: Meter) -> None:
+    def __init__(self, sink: Sink, name: str, meter: Meter, limit: AgeLimit | None = None) -> None:
         self.needs_picture = sink.needs_picture
         self._sink = sink
         self._name = name
         self._meter = meter
+        self._limit = limit or AgeLimit()
+        self._late = 0
         self._queue: FrameBuffer[tuple[Result, Picture | None]] = FrameBuffer([name], QUEUE, drop_oldest=False)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"writer {name}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Those of the sink."""
-        return self._sink.warnings
+        """Those of the sink, and how many frames it did not get."""
+        if not self._late or self._limit.max_age_s is None:
+            return self._sink.warnings
+        frames, age = "1 frame" if self._late == 1 else f"{self._late} frames", age_text(self._limit.max_age_s)
+        return (*self._sink.warnings, f"{self._name}: {frames} left out, older than {age} in its queue")
 
     def write(self, result: Result, picture: Picture | None) -> None:
         """Queue one result; the picture must not be written to afterwards."""
@@ -50,6 +57,14 @@ class Writer:
         finally:
             self._sink.close(failed=failed)
 
+    def _write(self, result: Result, picture: Picture | None) -> None:
+        if self._limit.is_late(result.frame):
+            self._late += 1
+            return
+        with self._meter.stage(f"write {self._name}"):
+            self._sink.write(result, picture)
+        self._meter.age_at(self._name).add(self._limit.age_s(result.frame))
+
     def _raise(self) -> None:
         error, self._error = self._error, None
         if error is not None:
@@ -59,8 +74,7 @@ class Writer:
         try:
             while items := self._queue.get():
                 for result, picture in items:
-                    with self._meter.stage(f"write {self._name}"):
-                        self._sink.write(result, picture)
+                    self._write(result, picture)
         except Exception as error:  # noqa: BLE001 - not handled here, but raised in whoever writes next
             self._error = error
             self._queue.abandon()

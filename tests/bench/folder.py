@@ -1,6 +1,6 @@
 """How much of `run.py images` is bare work, and whether memory grows: on the first N pictures of a folder.
 
-    python tests/bench/folder.py --count 1000
+    python tests/bench/folder.py --count 1000 [--loops 4]
 
 Efficiency is the time of the parts alone, one after the other, over the time of the run: reading the JPEGs and writing
 the results (drawing and encoding too) with the same threads, and the networks on batches of the same sizes.
@@ -124,13 +124,16 @@ def main() -> None:
     parser.add_argument("--pose", type=Path, default=ASSETS / "models" / "tinypose_256x192_dyn.onnx")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--loops", type=int, default=1, help="how often the pictures are gone through, for the memory")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="posestream-bench-") as root:
         images = Path(root) / "images"
         images.mkdir()
         chosen = sorted(pictures_of(args.folder), key=lambda one: one.path)[: args.count]
         # In an order that has nothing to do with their sizes, which would look like growing memory.
-        for number, at in enumerate(np.random.default_rng(0).permutation(len(chosen))):
+        random = np.random.default_rng(0)
+        order = np.concatenate([random.permutation(len(chosen)) for _ in range(args.loops)])
+        for number, at in enumerate(order):
             path = chosen[at].path
             (images / f"{number:05}-{path.name}").symlink_to(path.resolve())
         report(str(images), Path(root), args)

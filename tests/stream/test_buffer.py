@@ -108,3 +108,11 @@ def test_a_waiting_reader_is_woken_by_the_end() -> None:
 def test_a_buffer_without_room_is_refused(slots: list[str], capacity: int) -> None:
     with pytest.raises(ValueError, match="a buffer needs a slot and room"):
         FrameBuffer(slots, capacity, drop_oldest=False)
+
+
+def test_a_reader_that_waited_long_enough_is_told() -> None:
+    buffer: FrameBuffer[int] = FrameBuffer(["a"], 1, drop_oldest=False)
+    with pytest.raises(TimeoutError, match=r"nothing came in 0\.05 s"):
+        buffer.get(timeout_s=0.05)
+    buffer.put("a", 1)
+    assert buffer.get(timeout_s=0) == [1]

@@ -41,6 +41,8 @@ def test_one_source_needs_no_list(tmp_path: Path) -> None:
         ("detect.every=often", "detect.every: input should be a valid integer"),
         ("detect.every=0", "detect: every and max_people must be 1 or more, got 0 and None"),
         ("detect.confidence=2", "detect: confidence must lie between 0 and 1, got 2"),
+        ("live.max_age_s=0", "live: max_age_s must be above 0, got 0.0; write for example 0.2"),
+        ("live.max_age_s=200ms", "live.max_age_s: input should be a valid number"),
         ("smooth=maybe", "smooth: input should be 'auto', 'on' or 'off', got 'maybe'"),
         ("show", "a setting is key=value, got 'show'"),
         ("show=[", "show: no YAML value"),

@@ -56,6 +56,15 @@ def test_stages_are_listed_in_the_order_of_first_use() -> None:
     assert [(stage.name, stage.calls) for stage in meter.stages()] == [("detect", 2), ("pose", 1)]
 
 
+def test_each_output_has_its_ages() -> None:
+    meter = Meter()
+    meter.age_at("a.mp4").add(0.1)
+    meter.age_at("a.mp4").add(0.2)
+    assert meter.age_at("a.mp4").count == 2
+    assert meter.age_at("a.mp4").percentile_s(99) == pytest.approx(0.2, rel=0.02)
+    assert meter.age_at("b.jsonl").count == 0
+
+
 def test_only_identities_that_were_shown_are_counted() -> None:
     meter = Meter()
     result = make_result(0, 2)

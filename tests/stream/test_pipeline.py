@@ -63,6 +63,23 @@ def test_detection_every_third_step_whatever_the_frame_index() -> None:
     assert [call.split()[0] for call in stages.trackers[0].calls] == ["update", "coast", "coast"] * 2 + ["update"]
 
 
+def test_another_interval_of_detection_holds_from_the_next_detection_on() -> None:
+    stages = Stages()
+    intervals = [1, 1, 3, 3, 3, 3, 2, 2, 2, 1, 1]
+    for index, every in enumerate(intervals):
+        stages.pipeline.detect_every = every
+        stages.pipeline.step([make_frame(index)])
+    calls = "".join(call[0] for call in stages.trackers[0].calls)
+    assert calls == "uuuccuccucu"
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_an_interval_below_one_is_refused_in_mid_run_too(every: int) -> None:
+    stages = Stages()
+    with pytest.raises(ValueError, match=f"detect_every must be 1 or more, got {every}"):
+        stages.pipeline.detect_every = every
+
+
 def test_the_tracker_sees_the_poses_as_estimated_and_the_result_has_them_smoothed() -> None:
     stages = Stages(smooth=True)
     (result,) = stages.pipeline.step([make_frame()])
@@ -135,3 +152,17 @@ def test_frames_of_one_source_go_through_the_networks_together_and_through_the_t
 def test_frames_of_one_source_come_singly_where_poses_guide_the_next() -> None:
     with pytest.raises(ValueError, match="with detect_every 2 a step takes one frame of each source"):
         Stages(detect_every=2).pipeline.step([make_frame(0), make_frame(1)])
+
+
+def test_another_size_is_another_scene_which_is_detected_at_once() -> None:
+    stages = Stages(detect_every=3)
+    for index, size in enumerate([(48, 64), (48, 64), (96, 128), (96, 128)]):
+        stages.pipeline.step([make_frame(index, size=size)])
+    assert stages.trackers[0].calls == ["update 0.00", "coast 0.04", "restart", "update 0.08", "coast 0.12"]
+
+
+def test_people_are_detected_at_once_after_a_pause() -> None:
+    stages = Stages(detect_every=3)
+    for index in (0, 25, 51, 52):  # 1.00 s, 1.04 s and 0.04 s apart
+        stages.pipeline.step([make_frame(index)])
+    assert stages.trackers[0].calls == ["update 0.00", "coast 1.00", "update 2.04", "coast 2.08"]

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from stream.timeline import Timeline
+from stream.timeline import JoinedTimeline, Timeline
 
 
 def placed(stamps: list[int | None], *, origin: int | None = 0, durations: int = 0) -> list[int]:
@@ -47,3 +47,46 @@ def test_missing_stamp_follows_by_the_duration_of_the_frame() -> None:
 def test_interval_below_a_tick_counts_as_one() -> None:
     timeline = Timeline(Fraction(1, 10), Fraction(1, 25), 0)
     assert [timeline.place(None, 0) for _ in range(3)] == [0, 1, 2]
+
+
+def joined(connections: list[list[tuple[int, int]]]) -> list[list[int]]:
+    """The pts, in milliseconds, of frames (time of its connection, arrival), both in milliseconds."""
+    timeline = JoinedTimeline(Fraction(1, 1000))
+    placed = []
+    for number, frames in enumerate(connections):
+        if number:
+            timeline.begin_connection()
+        placed.append([timeline.place(Fraction(time, 1000), arrived * 1_000_000) for time, arrived in frames])
+    return placed
+
+
+def test_the_first_connection_keeps_its_times() -> None:
+    assert joined([[(0, 9000), (40, 9041), (80, 9079)]]) == [[0, 40, 80]]
+
+
+def test_the_next_connection_goes_on_by_the_time_that_passed_and_keeps_its_steps() -> None:
+    assert joined([[(0, 9000), (40, 9040)], [(0, 12_040), (33, 12_090), (66, 12_100)]]) == [[0, 40], [3040, 3073, 3106]]
+
+
+def test_a_frame_that_waited_for_the_time_out_does_not_shorten_the_loss() -> None:
+    assert joined([[(0, 9000), (40, 9040), (80, 10_080)], [(0, 12_080)]]) == [[0, 40, 80], [3080]]
+
+
+def test_what_a_server_sends_at_once_does_not_add_up_over_the_connections() -> None:
+    # Each connection begins with a second of frames at once; the clock of arrivals starts at 9 s.
+    def begun(at: int) -> list[tuple[int, int]]:
+        return [(0, at), (500, at), (1000, at), (1500, at + 500)]
+
+    first, second, third = joined([begun(9000), begun(20_000), begun(30_000)])
+    assert first == [0, 500, 1000, 1500]
+    # 10.5 s passed since the frame of 1,500 ms; how old this one is nobody knows yet.
+    assert second == [12_000, 12_500, 13_000, 13_500]
+    # 9.5 s passed, of which the last connection was 1 s ahead.
+    assert third == [22_000, 22_500, 23_000, 23_500]
+
+
+def test_time_never_goes_back_over_a_loss() -> None:
+    # A clock that jumped by an hour leaves the time line an hour ahead.
+    first, second, third = joined([[(0, 1000)], [(0, 2000), (3_600_000, 2040)], [(0, 3000), (40, 3040)]])
+    assert (first, second) == ([0], [1000, 3_601_000])
+    assert third == [3_601_001, 3_601_041]

@@ -306,3 +306,12 @@ def test_somebody_seen_in_the_last_frame_is_recognised_however_late_the_next_one
     tracker = PersonTracker()
     follow(tracker, [100, 100])
     assert tracker.update(*found(person(100)), 10.0).ids.tolist() == [1]
+
+
+def test_after_a_restart_nobody_is_known_and_no_id_comes_again() -> None:
+    tracker = PersonTracker()
+    boxes, scores = np.array([[10, 10, 50, 90]], np.float32), np.array([0.9], np.float32)
+    assert tracker.update(boxes, scores, 0.0).ids.tolist() == [1]
+    tracker.restart()
+    assert tracker.coast(0.04).ids.tolist() == []
+    assert tracker.update(boxes, scores, 0.08).ids.tolist() == [2]
