@@ -1,0 +1,127 @@
+"""A camera on the network: plays one H.264 stream over RTSP, in real time and for ever.
+
+    /usr/bin/python3 rtsp_program.py STREAM.h264 --rate 25 [--port 0] [--login USER:PASSWORD]
+
+The stream is an Annex B file with access unit delimiters, no frame of it before another in the order of decoding than
+in that of showing; servers/numbered.py makes such. Every client sees the same picture at the same moment, whenever it
+came, beginning with a key frame. Once clients are welcome one line of standard output says the address and when frame 0
+was shown, in nanoseconds of CLOCK_MONOTONIC, which all processes share. Where the standard input ends, the program does
+too, so that none outlives a test that was killed. Run by the system's Python, which has the bindings of GStreamer.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+HOST, PATH = "127.0.0.1", "/live"
+DELIMITER = b"\0\0\0\1\x09"
+SEQUENCE_HEADER = b"\0\0\0\1\x67"
+"""What an access unit begins with, and what the encoder puts into those of key frames."""
+PIPELINE = (
+    "( appsrc name=pictures is-live=true format=time max-bytes=0 "
+    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+)
+ROLE = "viewer"
+
+
+class Viewer:
+    """One client's end of the stream: nothing before its pipeline runs and a key frame comes, then every frame."""
+
+    def __init__(self, appsrc):
+        self._appsrc = appsrc
+        self._origin_ns = None  # running time of frame 0
+
+    def show(self, number, unit, interval_ns):
+        """Send frame `number`, whose time is its number's."""
+        if self._origin_ns is None:
+            running_ns = self._appsrc.get_current_running_time()
+            if running_ns == Gst.CLOCK_TIME_NONE or SEQUENCE_HEADER not in unit:
+                return
+            self._origin_ns = running_ns - number * interval_ns
+        buffer = Gst.Buffer.new_wrapped(unit)
+        buffer.pts = buffer.dts = self._origin_ns + number * interval_ns
+        buffer.duration = interval_ns
+        self._appsrc.emit("push-buffer", buffer)
+
+
+class Camera:
+    """Shows one frame after another, on time, to all viewers there are."""
+
+    def __init__(self, units, rate):
+        self._units = units
+        self._interval_ns = Gst.SECOND // rate
+        self.started_ns = time.monotonic_ns()
+        self._number = 0
+        self._viewers = {}
+
+    def welcome(self, _factory, media):
+        """A client has come."""
+        self._viewers[media] = Viewer(media.get_element().get_by_name_recurse_up("pictures"))
+        media.connect("unprepared", lambda gone: self._viewers.pop(gone, None))
+
+    def tick(self):
+        """Show what is due, and come back for the next; what a frozen process missed comes all at once."""
+        now_ns = time.monotonic_ns() - self.started_ns
+        while self._number * self._interval_ns <= now_ns:
+            unit = self._units[self._number % len(self._units)]
+            for viewer in list(self._viewers.values()):
+                viewer.show(self._number, unit, self._interval_ns)
+            self._number += 1
+        wait_ns = self._number * self._interval_ns - now_ns
+        GLib.timeout_add(max(1, round(wait_ns / 1e6)), self.tick)
+        return GLib.SOURCE_REMOVE
+
+
+def login(server, factory, user, password):
+    """Let in only who knows the password, told as a digest or plainly."""
+    access = GstRtspServer.RTSPPermissions()
+    for right in (GstRtspServer.RTSP_PERM_MEDIA_FACTORY_ACCESS, GstRtspServer.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
+        access.add_permission_for_role(ROLE, right, True)
+    factory.set_permissions(access)
+    token = GstRtspServer.RTSPToken()
+    token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
+    auth = GstRtspServer.RTSPAuth()
+    auth.add_digest(user, password, token)
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    server.set_auth(auth)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stream", type=Path)
+    parser.add_argument("--rate", type=int, default=25)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--login", metavar="USER:PASSWORD")
+    args = parser.parse_args()
+    Gst.init(None)
+    units = [DELIMITER + rest for rest in args.stream.read_bytes().split(DELIMITER)[1:]]
+    if not units:
+        sys.exit(f"{args.stream}: no access units; encode it with delimiters")
+    camera = Camera(units, args.rate)
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(PIPELINE)
+    factory.connect("media-configure", camera.welcome)
+    server = GstRtspServer.RTSPServer()
+    server.set_address(HOST)
+    server.set_service(str(args.port))
+    server.get_mount_points().add_factory(PATH, factory)
+    if args.login:
+        login(server, factory, *args.login.split(":", 1))
+    if not server.attach(None):
+        sys.exit(f"port {args.port} is taken")
+    loop = GLib.MainLoop()
+    GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_HUP, lambda *_: loop.quit())
+    camera.tick()
+    print(f"rtsp://{HOST}:{server.get_bound_port()}{PATH} {camera.started_ns}", flush=True)
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()
