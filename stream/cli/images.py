@@ -22,7 +22,6 @@ from stream.cli.play import EXIT_OF_SIGNAL, Live
 from stream.cli.summary import stage_table
 from stream.folder.build import FolderOptions, Folders, open_workflow
 from stream.folder.experiment import Experiment, read_experiment
-from stream.folder.memory import give_back_large_blocks
 from stream.folder.workflow import Outcome, Workflow
 
 STEPS = ("detect", "pose")
@@ -124,7 +123,6 @@ def _go(folders: Folders, options: FolderOptions, experiment: Experiment | None)
     for warning in experiment.warnings if experiment is not None else ():
         say(f"warning: {warning}")
     count = _Count()
-    give_back_large_blocks()
     with _ended_by_sigterm(), open_workflow(folders, options, experiment, say) as workflow:
         begun = time.perf_counter()
         try:

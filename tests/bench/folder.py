@@ -32,7 +32,6 @@ from stream.build import open_models  # noqa: E402
 from stream.config import ModelOptions  # noqa: E402
 from stream.folder.build import FolderOptions, Folders, open_workflow  # noqa: E402
 from stream.folder.experiment import Experiment  # noqa: E402
-from stream.folder.memory import give_back_large_blocks  # noqa: E402
 from stream.folder.people import People  # noqa: E402
 from stream.folder.places import Picture, pictures_of  # noqa: E402
 from stream.folder.poser import Posed  # noqa: E402
@@ -144,7 +143,6 @@ def report(images: str, root: Path, args: argparse.Namespace) -> None:
     """Run, then the parts alone, by the same models opened once more."""
     models = ModelOptions(detector=str(args.detector), pose=str(args.pose), precision=args.precision)
     folders = Folders(images, root / "annots", root / "cuts", root / "inspect", root / "final", root / "output")
-    give_back_large_blocks()
     with open_workflow(folders, FolderOptions(models=models), Experiment(), print) as workflow:
         count = len(workflow.pictures)
         seconds, people, memory = run(workflow)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from servers.rtsp import RtspServer, require_rtsp_server
 from stream.build import Models, open_models, open_session
 from stream.cli.main import main
 from stream.config import Config, ModelOptions
-from stream.frame import Frame
 from stream.pipeline import Result
 from stream.session import Session
 from stream.source import SourceOptions, open_source
@@ -175,12 +174,13 @@ class Watched:
         self._session = session
         self._results = iter(session)
 
-    def take(self, count: int, wanted: Callable[[Frame], bool] = lambda frame: True) -> list[Result]:
-        """The next `count` results of frames that are wanted."""
+    def after(self, moment_ns: int, count: int) -> list[Result]:
+        """The next `count` results of frames that arrived after `moment_ns`."""
         timer = threading.Timer(PATIENCE_S, self._session.stop)
         timer.start()
         try:
-            found = list(islice((result for result in self._results if wanted(result.frame)), count))
+            fresh = (result for result in self._results if result.frame.captured_ns > moment_ns)
+            found = list(islice(fresh, count))
         finally:
             timer.cancel()
             timer.join()
@@ -214,18 +214,17 @@ def test_a_camera_that_is_not_there_yet_is_waited_for(plain: Path, models: Model
                 server.start()
 
         with open_session(config(server), models, say) as session:
-            Watched(session).take(3)
+            Watched(session).after(0, 3)
         assert server.url in said[0]
 
 
 def test_a_camera_that_was_killed_and_restarted_is_seen_again(plain: Path, models: Models) -> None:
     with RtspServer(plain, rate=RATE) as server, open_session(config(server), models) as session:
         watched = Watched(session)
-        before = watched.take(5)
+        before = watched.after(0, 5)
         server.kill()
         server.start()
-        back_ns = time.monotonic_ns()
-        after = watched.take(5, lambda frame: frame.captured_ns > back_ns)
+        after = watched.after(time.monotonic_ns(), 5)
     check_time_goes_on(before, after)
 
 
@@ -239,11 +238,12 @@ def test_a_camera_that_comes_back_in_another_size_fills_a_second_file(
         open_session(config(server, output=(str(first),)), models) as session,
     ):
         watched = Watched(session)
-        before = watched.take(5)
+        before = watched.after(0, 5)
         server.kill()
         server.start(small)
-        after = watched.take(5, lambda frame: frame.image.shape == (120, 160, 3))
+        after = watched.after(time.monotonic_ns(), 5)
     assert before[-1].frame.image.shape == (180, 320, 3)
+    assert after[-1].frame.image.shape == (120, 160, 3)
     check_time_goes_on(before, after)
     for path, size, least in ((first, (320, 180), 5), (second, (160, 120), 5)):
         with av.open(str(path)) as container:
