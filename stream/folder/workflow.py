@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.results import Image
+from stream.folder.memory import TRIM_EVERY, give_back_freed
 from stream.folder.numbering import first_cut
 from stream.folder.people import KnownPeople, People, PeopleFiles
 from stream.folder.places import Picture
@@ -192,6 +193,8 @@ class Workflow:
             except (OSError, StreamError) as error:
                 job.fault = _reason(error)
         waiting.popleft()
+        if (job.index + 1) % TRIM_EVERY == 0:
+            give_back_freed()
         if self.posing is not None:
             following = job.index + 1
             is_last = following == len(self.pictures)
