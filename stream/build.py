@@ -1,4 +1,4 @@
-"""From a configuration to running objects: the only file that names concrete classes.
+"""From a configuration to running objects: with build_sinks.py the only file that names concrete classes.
 
 with open_session(Config(source=("clip.mp4",))) as session:
     for result in session:
@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -22,27 +21,26 @@ from engines.export import Say, silent
 from engines.hrnet import PoseEstimator
 from engines.opening import OpenModel
 from engines.yolo import DetectorOptions, PersonDetector
-from stream.age import AgeLimit, age_text
+from stream.age import AgeLimit, LiveOptions, age_text
 from stream.buffer import FrameBuffer
-from stream.capture import Capture
+from stream.build_sinks import Run, close_sink, open_outputs, open_shared
 from stream.config import Config, ModelOptions
+from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
 from stream.models import opened
-from stream.outputs import check_outputs, is_folder
+from stream.outputs import check_outputs
 from stream.pace import DetectionPace
+from stream.painter import Painter
 from stream.pipeline import Pipeline
-from stream.reconnect import ReconnectingSource, open_lasting
-from stream.session import Painter, Session
-from stream.sinks.base import Sink
-from stream.sinks.pictures import PictureSink
-from stream.sinks.records import record_sink
-from stream.sinks.segments import Segments
-from stream.sinks.video import VideoSink
+from stream.playback import Looped, RealTime
+from stream.reconnect import lasts, open_lasting
+from stream.session import Session
 from stream.sinks.window import WindowSink
-from stream.sinks.writer import Writer
 from stream.smooth import OneEuroSmoother
-from stream.source import SourceInfo, is_device, is_network, without_credentials
+from stream.source import TEST_DEVICE, Source, SourceInfo, SourceOptions, open_source
+from stream.streams_file import NamedSource, read_sources
+from stream.turns import Turns
 from tracker.tracker import PersonTracker, TrackerOptions
 
 WARM_UP_ROWS = 8
@@ -76,52 +74,51 @@ def open_models(options: ModelOptions, say: Say = silent) -> Iterator[Models]:
 def open_session(config: Config, models: Models | None = None, say: Say = silent) -> Iterator[Session]:
     """Open everything that `config` names, in the order in which it is cheapest to fail; close the sinks first.
 
-    Models that are open already stay open, for the next run. Raises ValueError, OSError, StreamError or EngineError,
-    each in one line that names the remedy.
+    Network streams and cameras are connected when the session runs, each by a thread of its own. Models that are open
+    already stay open, for the next run. Raises ValueError, OSError, StreamError or EngineError, each in one line that
+    names the remedy.
     """
-    if not config.source:
+    sources = read_sources(config.source)
+    if not sources:
         raise ValueError("no source: give --source with a camera's number, a file, a folder or an address")
-    if len(config.source) > 1:
-        names = ", ".join(without_credentials(source) for source in config.source)
-        raise ValueError(f"one source at a time, got {len(config.source)}: {names}")
-    check_outputs(config.source, config.output)
-    stopped = threading.Event()
-    meter = Meter()
-    url = config.source[0]
+    check_outputs(sources, config.output)
+    stopped, meter, several = threading.Event(), Meter(), len(sources) > 1
+    limit = AgeLimit(config.live.max_age_s)
     with ExitStack() as engines, ExitStack() as stack:
-        # A file or an output that cannot be should fail before the models are loaded; what is live would grow old
-        # while they are.
-        if models is None and (is_device(url) or is_network(url)):
+        # A file or an output that cannot be should fail before the models are loaded; the test device would grow old
+        # while they are. Cameras and streams are connected after.
+        if models is None and any(source.url.startswith(TEST_DEVICE) for source in sources):
             models = engines.enter_context(open_models(config.models, say))
-        source = open_lasting(url, config.input, say)
-        info = source.info
-        limit = AgeLimit(config.live.max_age_s if info.live else None)
-        capacity = LIVE_BUFFER if info.live else FILE_BUFFER
-        buffer: FrameBuffer[Frame] = FrameBuffer([info.source_id], capacity, drop_oldest=info.live)
-        capture = stack.enter_context(Capture(source, buffer, info.source_id))
-        if isinstance(source, ReconnectingSource):
-            stack.callback(source.interrupt)  # before the capture is waited for, which may wait for a camera
-        sinks = _open_sinks(config, info, meter, limit, stopped, say, stack)
+        feeds = _open_feeds(config, sources, limit, say, stack)
+        run = Run(config, meter, limit, stopped, say, several)
+        outputs: list[str] = []
+        for feed in feeds:
+            stack.enter_context(feed)
+            outputs += open_outputs(run, feed)
+        shared, names = open_shared(run, feeds, stack)
+        screen = WindowSink(feeds, stopped, Path(config.snapshots)) if config.show else None
+        if screen is not None:
+            stack.push(partial(close_sink, screen))
         models = models or engines.enter_context(open_models(config.models, say))
         session = Session(
-            infos=(info,),
+            feeds=feeds,
             meter=meter,
             notes=(
-                f"source: {_describe(info, config.live.max_age_s)}",
+                *(source_note(feed, config.live, several=several) for feed in feeds if feed.is_known),
                 f"detector: {models.detector.note}, on {models.detector.backend.name}",
                 f"pose: {models.pose.note}, on {models.pose.backend.name}",
             ),
+            outputs=(*outputs, *names),
             # Whoever watches wants each frame when it is ready.
-            frames_a_step=1 if info.live or config.show or config.detect.every > 1 else FILE_STEP,
-            _sources=(source,),
-            _captures=(capture,),
-            _buffer=buffer,
-            _pipeline=_pipeline(config, info, models, meter),
-            _sinks=tuple(sinks),
-            _painter=Painter(config.style),
+            _most=1 if config.show or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
+            _buffer=feeds[0].buffer,
+            _pipeline=_pipeline(config, feeds, models, meter),
+            _shared=shared if screen is None else (*shared, screen),
+            _screen=screen,
             _stopped=stopped,
             _limit=limit,
             _pace=DetectionPace(config.detect.every, config.live.slowest_detection),
+            _turns=Turns(len(feeds)),
             _say=say,
         )
         try:
@@ -131,6 +128,67 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
                 stopped.set()  # Left in the middle: the outputs end here too.
 
 
+def _open_feeds(
+    config: Config, sources: Sequence[NamedSource], limit: AgeLimit, say: Say, stack: ExitStack
+) -> tuple[Feed, ...]:
+    """The feeds of a run, on one buffer; `stack` closes their sources."""
+    several = len(sources) > 1
+    opened: list[tuple[str, Source]] = []
+    undo = stack.enter_context(ExitStack())
+    for named in sources:
+        source = _open_source(named.url, config.input, partial(_say_of, named.name, say) if several else say)
+        undo.callback(source.close)
+        # One source alone is called as it calls itself, but for a name that was given.
+        keeps_its_own = not (several or named.is_named or lasts(named.url))
+        opened.append((source.info.source_id if keeps_its_own else named.name, source))
+    buffer: FrameBuffer[Frame] = FrameBuffer([name for name, _ in opened], LIVE_BUFFER, drop_oldest=True)
+
+    def settle(feed: Feed) -> None:
+        """Keep to the policy of a source that is known now."""
+        is_latest = policy_of(feed.info, config.live) == "latest"
+        buffer.set_policy(feed.name, LIVE_BUFFER if is_latest else FILE_BUFFER, drop_oldest=is_latest)
+        if not feed.info.live:
+            limit.spare(feed.name)
+
+    def connected(feed: Feed) -> None:
+        settle(feed)
+        say(source_note(feed, config.live, several=several))
+
+    feeds = tuple(Feed(name, source, buffer, Painter(config.style), connected) for name, source in opened)
+    for feed in feeds:
+        if feed.is_known:
+            settle(feed)
+    undo.pop_all()
+    stack.callback(_close_captures, feeds)
+    return feeds
+
+
+def _open_source(url: str, options: SourceOptions, say: Say) -> Source:
+    """The source of an address, a film played over and over and in real time where that is asked for."""
+    source = open_lasting(url, options, say)
+    if lasts(url) or source.info.still or source.info.live:
+        return source
+    if options.loop != 1:
+        source.close()
+        source = Looped(partial(open_source, url, options), options.loop or None)
+    return RealTime(source) if options.realtime else source
+
+
+def _say_of(name: str, say: Say, line: str) -> None:
+    say(f"{name}: {line}")
+
+
+def _close_captures(feeds: Sequence[Feed]) -> None:
+    """End all threads that read, side by side: each may have to be waited for."""
+    for feed in feeds:  # before any is waited for, which may wait for a camera
+        feed.interrupt()
+    closing = [threading.Thread(target=feed.capture.close, name=f"close {feed.name}") for feed in feeds]
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join()
+
+
 def warm_up(backend: Backend) -> None:
     """Run a network alone and on `WARM_UP_ROWS`: whatever runs first takes its memory, and longer than ever after."""
     _, *size = backend.inputs[0].shape
@@ -138,16 +196,21 @@ def warm_up(backend: Backend) -> None:
         backend.infer(np.zeros([rows, *(side or 1 for side in size)], np.float32))
 
 
-def _pipeline(config: Config, info: SourceInfo, models: Models, meter: Meter) -> Pipeline:
+def _pipeline(config: Config, feeds: Sequence[Feed], models: Models, meter: Meter) -> Pipeline:
     detector, pose, detect = models.detector, models.pose, config.detect
     tracking = tracker_options(config)
-    smooth = info.live if config.smooth == "auto" else config.smooth == "on"
+    by_name = {feed.name: feed for feed in feeds}
+
+    def new_smoother(source_id: str) -> OneEuroSmoother | None:
+        is_smooth = by_name[source_id].is_live if config.smooth == "auto" else config.smooth == "on"
+        return OneEuroSmoother(config.smoothing) if is_smooth else None
+
     return Pipeline(
         # The tracker rescues people by scores far under those that make one.
         PersonDetector(detector.backend, detector.card, DetectorOptions(tracking.low_score, detect.iou)),
         PoseEstimator(pose.backend, pose.card, config.pose),
         lambda: PersonTracker(tracking),
-        lambda: OneEuroSmoother(config.smoothing) if smooth else None,
+        new_smoother,
         meter,
         detect_every=detect.every,
         max_people=detect.max_people,
@@ -166,73 +229,25 @@ def tracker_options(config: Config) -> TrackerOptions:
     )
 
 
-def _open_sinks(
-    config: Config,
-    info: SourceInfo,
-    meter: Meter,
-    limit: AgeLimit,
-    stopped: threading.Event,
-    say: Say,
-    stack: ExitStack,
-) -> Sequence[Sink]:
-    sinks: list[Sink] = []
-    for output in config.output:
-        sink: Sink = Writer(_open_output(output, config, info, stopped, say), output, meter, limit)
-        stack.push(partial(_close_sink, sink))
-        sinks.append(sink)
-    if config.show:
-        window = WindowSink(info, stopped, Path(config.snapshots))
-        stack.push(partial(_close_sink, window))
-        sinks.append(window)
-    return sinks
+def policy_of(info: SourceInfo, live: LiveOptions) -> str:
+    """What becomes of frames that come faster than they can be worked on: of files every one is kept."""
+    return live.policy if info.live else "every"
 
 
-def _close_sink(
-    sink: Sink, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-) -> None:
-    """Finish an output as the run left it."""
-    sink.close(failed=error is not None)
-
-
-def _open_output(output: str, config: Config, info: SourceInfo, stopped: threading.Event, say: Say) -> Sink:
-    """The sink that an output's name means: a folder of pictures, a file of records, or a video."""
-    path = Path(output)
-    if is_folder(output):
-        return PictureSink(path, overwrite=config.overwrite)
-    if info.still and path.name.lower().endswith(".mot.txt"):
-        raise ValueError(f"{output}: MOT records need identities, and still pictures have none; write .jsonl or .csv")
-    records = record_sink(path, overwrite=config.overwrite)
-    if records is not None:
-        return records
-    if info.still:
-        raise ValueError(f"{output}: pictures have no time to make a video of; name a folder, as {path.stem}/")
-
-    def open_film(path: Path, info: SourceInfo, origin_s: float) -> VideoSink:
-        return VideoSink(
-            path,
-            info,
-            config.video,
-            origin_s=origin_s,
-            ends_early=config.input.end_s is not None,
-            stopped=stopped,
-            overwrite=config.overwrite,
-        )
-
-    origin_s = config.input.start_s or 0.0
-    if info.live:
-        return Segments(path, info, open_film, say, origin_s=origin_s, overwrite=config.overwrite)
-    return open_film(path, info, origin_s)
-
-
-def _describe(info: SourceInfo, max_age_s: float | None) -> str:
+def source_note(feed: Feed, live: LiveOptions, *, several: bool) -> str:
+    """What is said of a source once it is known."""
+    info = feed.info
     height, width = info.size
     rate = f", {float(info.rate):.4g} fps" if info.rate else ""
     frames = f", {info.frame_count} frames" if info.frame_count else ""
-    return f"{info.url}, {width}x{height}{rate}{frames} ({_policy(info, max_age_s)})"
+    name = f"source {feed.name}" if several else "source"
+    return f"{name}: {info.url}, {width}x{height}{rate}{frames} ({_policy_text(info, live)})"
 
 
-def _policy(info: SourceInfo, max_age_s: float | None) -> str:
-    """What becomes of the frames where they come faster than they can be worked on."""
-    if info.live:
-        return "live: the newest frame wins" + ("" if max_age_s is None else f", none older than {age_text(max_age_s)}")
-    return "every frame" + ("" if max_age_s is None else ", of whatever age: max_age_s is for live sources")
+def _policy_text(info: SourceInfo, live: LiveOptions) -> str:
+    age = None if live.max_age_s is None else age_text(live.max_age_s)
+    if not info.live:
+        return "every frame" + ("" if age is None else ", of whatever age: max_age_s is for live sources")
+    if policy_of(info, live) == "every":
+        return "live: every frame, however old it grows"
+    return "live: the newest frame wins" + ("" if age is None else f", none older than {age}")

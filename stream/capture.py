@@ -42,6 +42,10 @@ class Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread and close the source; the buffer's reader wants no more of any source."""
         self._buffer.abandon()
         if self._thread.ident is not None:
             self._thread.join(JOIN_TIMEOUT_S)

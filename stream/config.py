@@ -17,6 +17,7 @@ from engines.cards import CardFlags
 from engines.hrnet import PoseOptions
 from stream.age import LiveOptions
 from stream.render import Style
+from stream.sinks.keep import RecordingOptions
 from stream.sinks.video import VideoOptions
 from stream.smooth import SmoothOptions
 from stream.source import SourceOptions
@@ -82,6 +83,7 @@ class Config:
     smoothing: SmoothOptions = field(default_factory=SmoothOptions)
     style: Style = field(default_factory=Style)
     video: VideoOptions = field(default_factory=VideoOptions)
+    recording: RecordingOptions = field(default_factory=RecordingOptions)
 
     def __post_init__(self) -> None:
         if self.tracker.high_score != TrackerOptions().high_score:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 from av.codec.context import Flags, ThreadType
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from stream.arrivals import Arrivals, Read, arriving
 from stream.source import StreamError
 from stream.video_input import VideoInput, forget_address, reason_of
 
@@ -45,6 +47,7 @@ class Decoder:
         self._live = opened.live
         self._container = opened.container
         self._stream = opened.stream
+        self._arrivals = None if opened.held_back is None else Arrivals(opened.opened_ns, opened.held_back)
         codec = opened.stream.codec_context
         codec.thread_count = threads
         codec.thread_type = ThreadType.SLICE if opened.live else ThreadType.AUTO
@@ -55,15 +58,32 @@ class Decoder:
     def frames(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """Each frame with the monotonic time in nanoseconds at which its packet arrived."""
         shown_s = time.monotonic()
-        for packet in self._packets():
+        for packet, arrived_ns in self._arriving():
             if packet is not None:
-                packet.opaque = time.monotonic_ns()
+                packet.opaque = arrived_ns
             for frame in self._decode(packet):
                 self.losses.faulty += frame.is_corrupt
-                arrived_ns = frame.opaque
-                yield frame, arrived_ns if isinstance(arrived_ns, int) else time.monotonic_ns()
+                carried_ns = frame.opaque
+                yield frame, carried_ns if isinstance(carried_ns, int) else arrived_ns
                 shown_s = time.monotonic()
             self._check_shown(shown_s)
+
+    def _arriving(self) -> Iterator[tuple[Packet[VideoStream] | None, int]]:
+        """Each packet and when it arrived; None and now at the end."""
+        if self._arrivals is not None:
+            return arriving(self._reads(), self._arrivals)
+        return ((packet, read.at_ns) for packet, read in self._reads())
+
+    def _reads(self) -> Iterator[tuple[Packet[VideoStream] | None, Read]]:
+        """Each packet and how it was read; None at the end."""
+        time_base = self._stream.time_base or Fraction(0)
+        asked_ns = time.monotonic_ns()
+        for packet in self._packets():
+            at_ns = time.monotonic_ns()
+            ticks = None if packet is None else (packet.pts if packet.dts is None else packet.dts)
+            time_ns = None if ticks is None else round(ticks * time_base * 10**9)
+            yield packet, Read(time_ns, at_ns, at_ns - asked_ns)
+            asked_ns = time.monotonic_ns()
 
     def _check_shown(self, since_s: float) -> None:
         """Give a live input up that sent packets since then and never a picture: it might do so for ever."""
@@ -74,22 +94,30 @@ class Decoder:
             )
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """The packets of the stream, None at the end: the decoder then gives what it holds back."""
+        """The packets of the stream, None at the end: the decoder then gives what it holds back.
+
+        A read that runs into its time-out may still give the picture that the parser held back; that one is the last.
+        """
         silent_since = time.monotonic()
         while True:
             try:
                 for packet in self._container.demux(self._stream):
+                    is_silent = self._arrivals is not None and self._is_overdue(silent_since)
                     if packet.size:
                         yield packet
+                    if is_silent:
+                        raise self._silence()
                     silent_since = time.monotonic()
                 break
             except av.error.BlockingIOError as error:
                 # macOS cameras answer so between two pictures.
-                if time.monotonic() - silent_since > float(self._container.read_timeout or 0):
-                    raise self._silence(error) from error
+                if self._is_overdue(silent_since):
+                    forget_address(error)
+                    raise self._silence() from error
                 time.sleep(_DEVICE_WAIT_S)
             except av.error.ExitError as error:
-                raise self._silence(error) from error
+                forget_address(error)
+                raise self._silence() from error
             except av.FFmpegError as error:
                 reason = reason_of(error)
                 if self._live:
@@ -100,8 +128,10 @@ class Decoder:
                 break
         yield None
 
-    def _silence(self, error: av.FFmpegError) -> StreamError:
-        forget_address(error)
+    def _is_overdue(self, since_s: float) -> bool:
+        return time.monotonic() - since_s >= float(self._container.read_timeout or 0)
+
+    def _silence(self) -> StreamError:
         return StreamError(
             f"{self._shown}: nothing came for {self._container.read_timeout:g} s; "
             "check camera and network, or allow more by input.read_timeout_s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ BIN_RATIO = 1.02
 """Bins grow by 2 %, so a percentile is right to 1 %."""
 BINS = 1200
 """1.02 ** 1200 spans 1 microsecond to five hours."""
+RECENT_S = 2.0
+"""Over how long the rate of a source that is watched is counted."""
 
 
 class Histogram:
@@ -54,10 +57,10 @@ class StageTime:
     total_s: float
 
 
-class Meter:
-    """Counts one run; `identities` are those shown. A stage belongs to one thread and shares nothing with others.
+class SourceMeter:
+    """Counts the frames of one source that were shown, the people in them, and `identities` that came up.
 
-    `age` is that of frames when they were handed to the outputs; `age_at` tells it when an output had taken them.
+    `age` is that of frames when they were handed to the outputs. One thread counts; any may read.
     """
 
     def __init__(self) -> None:
@@ -66,11 +69,57 @@ class Meter:
         self.last_ns = self.started_ns
         self.frames = 0
         self.people = 0
+        self.people_now = 0
         self.identities = 0
         self.age = Histogram()
+        self._shown: dict[str, bytearray] = {}
+        self._recent: deque[int] = deque()
+
+    def saw(self, result: Result) -> None:
+        """Count a result that has reached its sinks."""
+        self.last_ns = time.monotonic_ns()
+        self.first_ns = self.first_ns or self.last_ns
+        self.frames += 1
+        self.people_now = len(result.tracks.ids)
+        self.people += self.people_now
+        self.age.add((self.last_ns - result.frame.captured_ns) / 1e9)
+        self._recent.append(self.last_ns)
+        while self._recent[0] < self.last_ns - RECENT_S * 1e9:
+            self._recent.popleft()
+        if result.frame.still:
+            return
+        shown = self._shown.setdefault(result.frame.source_id, bytearray())
+        for identity in result.tracks.ids.tolist():
+            shown.extend(bytes(max(0, identity + 1 - len(shown))))
+            self.identities += not shown[identity]
+            shown[identity] = 1
+
+    @property
+    def fps(self) -> float:
+        """Frames a second from the first result to the last."""
+        if self.frames < 2 or self.first_ns is None or self.last_ns == self.first_ns:
+            return 0.0
+        return (self.frames - 1) / ((self.last_ns - self.first_ns) / 1e9)
+
+    def fps_now(self, now_ns: int) -> float:
+        """Frames a second over the last `RECENT_S`, or since the first frame where that is less."""
+        if self.first_ns is None:
+            return 0.0
+        since_ns = max(now_ns - round(RECENT_S * 1e9), self.first_ns)
+        count = sum(seen_ns > since_ns for seen_ns in self._recent.copy())  # a copy is made in one step
+        return count / ((now_ns - since_ns) / 1e9) if now_ns > since_ns else 0.0
+
+
+class Meter(SourceMeter):
+    """Counts one run, of all its sources. A stage belongs to one thread and shares nothing with others.
+
+    `age_at` tells the age of frames when an output had taken them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
         self._stages: dict[str, Histogram] = {}
         self._ages: dict[str, Histogram] = {}
-        self._shown: dict[str, bytearray] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -88,28 +137,6 @@ class Meter:
     def age_at(self, output: str) -> Histogram:
         """The histogram of frame ages at the end of one output, made at its first use."""
         return self._ages.setdefault(output, Histogram())
-
-    def saw(self, result: Result) -> None:
-        """Count a result that has reached its sinks."""
-        self.last_ns = time.monotonic_ns()
-        self.first_ns = self.first_ns or self.last_ns
-        self.frames += 1
-        self.people += len(result.tracks.ids)
-        self.age.add((self.last_ns - result.frame.captured_ns) / 1e9)
-        if result.frame.still:
-            return
-        shown = self._shown.setdefault(result.frame.source_id, bytearray())
-        for identity in result.tracks.ids.tolist():
-            shown.extend(bytes(max(0, identity + 1 - len(shown))))
-            self.identities += not shown[identity]
-            shown[identity] = 1
-
-    @property
-    def fps(self) -> float:
-        """Frames a second from the first result to the last."""
-        if self.frames < 2 or self.first_ns is None or self.last_ns == self.first_ns:
-            return 0.0
-        return (self.frames - 1) / ((self.last_ns - self.first_ns) / 1e9)
 
     def stages(self) -> list[StageTime]:
         """Every stage in the order of first use."""

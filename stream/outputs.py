@@ -4,35 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stream.images import find_pictures
 from stream.sinks.partfile import part_path
+from stream.sinks.target import target_of
 from stream.source import is_device, is_network, local_path, without_credentials
+from stream.streams_file import NamedSource
+
+PLACEHOLDER = "{source}"
+"""In the name of an output: the name of the source."""
+_ALL_RECORDS, _OWN_RECORDS = (".jsonl", ".csv"), (".coco.json", ".mot.txt")
+"""Records that name the source of each row, and those that do not."""
 
 
 def is_folder(output: str) -> bool:
     """Whether an output means a folder of pictures: it ends so, or is one."""
-    return output.endswith(("/", "\\")) or Path(output).is_dir()
+    return output.endswith(("/", "\\")) or (not is_network(output) and Path(output).is_dir())
 
 
-def check_outputs(sources: Sequence[str], outputs: Sequence[str]) -> None:
+def is_records(output: str) -> bool:
+    """Whether an output is a file of records, by its ending."""
+    return not is_network(output) and output.lower().endswith(_ALL_RECORDS + _OWN_RECORDS)
+
+
+def place_of(output: str, source: str, *, several: bool) -> str:
+    """An output's name or address for one source: its name stands for {source}, and where a stream has no path."""
+    place = output.replace(PLACEHOLDER, source)
+    if several and is_network(place) and not urlsplit(place).path.strip("/") and not place.startswith("udp"):
+        return f"{place.rstrip('/')}/{source}"
+    return place
+
+
+def check_outputs(sources: Sequence[NamedSource], outputs: Sequence[str]) -> None:
     """Raise ValueError unless every output has a place of its own, where no source is read from."""
+    several = len(sources) > 1
     for output in outputs:
         if not output:
             raise ValueError("an output has no name; name a file or a folder/")
         if is_network(output):
-            raise ValueError(f"{without_credentials(output)}: streams are not written; name a file or a folder/")
-    places = [Path(output).resolve() for output in outputs]
-    for output, place in zip(outputs, places, strict=True):
+            target_of(output)
+        if several:
+            _check_shared(output, sources)
+    names = [source.name for source in sources]
+    places = [place for output in outputs for place in _places(output, names)]
+    for place in places:
         if places.count(place) > 1:
-            raise ValueError(f"two outputs to {place}; give each a name of its own")
+            raise ValueError(f"two outputs to {without_credentials(place)}; give each a name of its own")
         for source in sources:
-            if not is_device(source) and not is_network(source):
-                _check_apart(source, output, place)
+            if not is_device(source.url) and not is_network(source.url):
+                _check_apart(source.url, place)
 
 
-def _check_apart(source: str, output: str, place: Path) -> None:
+def _places(output: str, names: Sequence[str]) -> list[str]:
+    """Where the output of each source goes, in full; once where all go to one place."""
+    found = (place_of(output, name, several=len(names) > 1) for name in names)
+    return list(dict.fromkeys(place if is_network(place) else _resolved(place) for place in found))
+
+
+def _resolved(place: str) -> str:
+    return str(Path(place).resolve()) + ("/" if is_folder(place) else "")
+
+
+def _check_shared(output: str, sources: Sequence[NamedSource]) -> None:
+    """Raise ValueError where the results of several sources would run together in one output that cannot hold them."""
+    if place_of(output, "a", several=True) != place_of(output, "b", several=True):
+        return
+    if output.lower().endswith(_ALL_RECORDS):
+        return
+    if is_network(output):
+        shown = without_credentials(output)
+        if shown.startswith("udp"):
+            remedy = "publish by RTSP or RTMP, or run the program once for each source"
+        else:
+            remedy = f"write {shown.rstrip('/')}-{PLACEHOLDER}"
+        raise ValueError(f"{shown}: one address for {len(sources)} sources, and each needs its own; {remedy}")
+    path = Path(output)
+    example = f"{output}{PLACEHOLDER}/" if is_folder(output) else str(path.with_name(f"{PLACEHOLDER}-{path.name}"))
+    reason = "its rows do not name their source" if output.lower().endswith(_OWN_RECORDS) else "each needs its own"
+    raise ValueError(f"{output}: one output for {len(sources)} sources, and {reason}; write {example}")
+
+
+def _check_apart(source: str, output: str) -> None:
     """Raise ValueError where writing `output` would write over what `source` names."""
+    place = Path(output)
     if is_folder(output):
         pictures = find_pictures(source) or []
         if any(picture.resolve().parent == place for picture in pictures):

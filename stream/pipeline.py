@@ -75,10 +75,10 @@ class Pipeline:
     """Frames in, results out: detect, track, pose, smooth.
 
     One detector and one estimator serve all sources; a tracker and a smoother belong to one source each and are made by
-    `new_tracker` and `new_smoother` (None: no smoothing) when its first frame comes. Detection runs on every
-    `detect_every`-th step of a source, between them people stand where the tracker lets them coast. Of more than
-    `max_people` those followed longest are kept. `confidence` is the lowest score of a person on a still picture; on
-    moving ones the tracker decides.
+    `new_tracker` and, for its source_id, `new_smoother` (None: no smoothing) when its first frame comes. Detection runs
+    on every `detect_every`-th step of a source, between them people stand where the tracker lets them coast. Of more
+    than `max_people` those followed longest are kept. `confidence` is the lowest score of a person on a still picture;
+    on moving ones the tracker decides.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Pipeline:
         detector: Detector,
         estimator: Estimator,
         new_tracker: Callable[[], Tracker],
-        new_smoother: Callable[[], Smoother | None],
+        new_smoother: Callable[[str], Smoother | None],
         meter: Stopwatch,
         *,
         detect_every: int = 1,
@@ -181,7 +181,9 @@ class Pipeline:
     def _state(self, frame: Frame) -> _SourceState:
         state = self._sources.get(frame.source_id)
         if state is None:
-            state = self._sources[frame.source_id] = _SourceState(self._new_tracker(), self._new_smoother())
+            state = self._sources[frame.source_id] = _SourceState(
+                self._new_tracker(), self._new_smoother(frame.source_id)
+            )
         return state
 
 

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from stream.source import (
     SourceInfo,
     SourceOptions,
     StreamError,
+    check_scheme,
     is_device,
     is_network,
     open_source,
@@ -27,8 +29,8 @@ from stream.source import (
 )
 from stream.timeline import JoinedTimeline
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
-"""Pauses between attempts double from one to the other: who comes back is seen within 2 s and the time to open it."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 1.0
+"""Pauses between attempts double from one to the other: who comes back is seen within 1 s and the time to open it."""
 LEAST_LUCK = 0.5
 """Pauses are shortened at random to this share at most, so that many clients of one server do not come all at once."""
 STABLE_S = 3.0
@@ -46,18 +48,22 @@ Failure = StreamError | OSError
 def open_lasting(url: str, options: SourceOptions, say: Say = silent) -> Source:
     """Open what `url` names, as open_source does; what is live and of the network, or a camera, lasts.
 
-    `say` is told of every loss and every return, in one line each, by whichever thread finds out.
+    Such a source is not waited for: it is connected when its frames are read. `say` is told of every loss and every
+    return, in one line each, by whichever thread finds out. Raises ValueError for an address of no known kind.
     """
-    if url.startswith(TEST_DEVICE) or not (is_device(url) or is_network(url)):
+    if not lasts(url):
         return open_source(url, options)
+    if is_network(url):
+        check_scheme(url)
     shown = without_credentials(url) if is_network(url) else f"camera {url}"
     # Start and end are moments of the joined time line, not of each connection.
     connect = partial(open_source, url, replace(options, start_s=None, end_s=None))
-    source = ReconnectingSource(connect, shown, options, say)
-    if source.info.live:
-        return source
-    source.close()  # a film behind a web address, which ends
-    return open_source(url, options)
+    return ReconnectingSource(connect, shown, options, say, open_film=partial(open_source, url, options))
+
+
+def lasts(url: str) -> bool:
+    """Whether an address names what may come and go: a network stream or a camera."""
+    return not url.startswith(TEST_DEVICE) and (is_device(url) or is_network(url))
 
 
 def pause_s(failures: int, luck: float) -> float:
@@ -69,44 +75,64 @@ def pause_s(failures: int, luck: float) -> float:
 class ReconnectingSource:
     """The frames of one connection after another, as one source; a Source.
 
-    The first connection is waited for when the source is made, and tells what it is: `info` stays as it was then, while
-    frames may come in another size after a loss. Index and time go on over every loss. Opening and reading run on a
-    thread of each connection's own, under a watchdog: one that hangs is left behind.
+    It is connected when its frames are read. From the first frame on `info` tells what it is, and stays as it was then,
+    while frames may come in another size after a loss. Index and time go on over every loss. Opening and reading run on
+    a thread of each connection's own, under a watchdog: one that hangs is left behind. What turns out to be a film,
+    which ends, is read by `open_film` as a film is, once.
 
-    Raises StreamError or OSError, then or while its frames are read, where no attempt is left of `options.retries`, and
-    at once where none would help: the password is refused, or the camera asked for was never there.
+    `frames` raises StreamError or OSError where no attempt is left of `options.retries`, and at once where none would
+    help: the password is refused, or the camera asked for was never there.
     """
 
-    def __init__(self, connect: Connect, shown: str, options: SourceOptions, say: Say = silent) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        shown: str,
+        options: SourceOptions,
+        say: Say = silent,
+        *,
+        open_film: Connect | None = None,
+    ) -> None:
         self._connect = connect
+        self._open_film = open_film
         self._shown = shown
         self._options = options
         self._say = say
         self._stopped = threading.Event()
         self._link: Link | None = None
+        self._film: Source | None = None
+        self._info: SourceInfo | None = None
         self._links = 0
         self._failures = 0
         self._losses = 0
         self._lost_ns = 0
         self._hung = 0
-        self._was_there = False
         self._damage: str | None = None
         self._since_ns = self._last_ns = time.monotonic_ns()
-        try:
-            self._first, self._info = self._connect_first()
-        except BaseException:
-            self.close()
-            raise
-        self._timeline = JoinedTimeline(self._info.time_base)
+        self.is_connected = False
 
     @property
     def info(self) -> SourceInfo:
-        """What was known when the source was first connected."""
+        """What was known when the source was first connected; StreamError before."""
+        if self._info is None:
+            raise StreamError(f"{self._shown}: nothing is known of it before it is connected")
         return self._info
+
+    @property
+    def is_film(self) -> bool:
+        """Whether it has turned out to be a film, which ends."""
+        return self._film is not None
+
+    @property
+    def losses(self) -> int:
+        """How often the connection was lost."""
+        return self._losses
 
     @property
     def damage(self) -> str | None:
         """How often and how long the source was lost, and what of it could not be decoded; None for neither."""
+        if self._film is not None:
+            return self._film.damage
         parts = []
         if self._losses:
             times = "once" if self._losses == 1 else f"{self._losses} times"
@@ -119,19 +145,16 @@ class ReconnectingSource:
 
     def frames(self) -> Iterator[Frame]:
         """The frames, until the end asked for or `interrupt`; to be gone through once."""
-        start_s, end_s = self._options.start_s or 0.0, self._options.end_s
-        count = 0
-        frame: Frame | None = self._first
-        while frame is not None and not self._stopped.is_set():
-            pts = self._timeline.place(frame.pts * frame.time_base, frame.captured_ns)
-            info = self._info
-            frame = replace(frame, index=count, pts=pts, time_base=info.time_base, source_id=info.source_id)
-            if end_s is not None and frame.time >= end_s:
-                return
-            if frame.time >= start_s:
-                count += 1
-                yield frame
-            frame = self._next()
+        first = self._connect_first()
+        if first is None:
+            return
+        if self.info.live or self._open_film is None:
+            yield from self._joined(first, self.info)
+            return
+        self._leave()
+        with closing(self._open_film()) as self._film:
+            self._info = self._film.info
+            yield from self._film.frames()
 
     def interrupt(self) -> None:
         """End the frames at once, whatever is waited for; any thread may ask."""
@@ -145,15 +168,32 @@ class ReconnectingSource:
         if self._link is not None:
             self._link.close()
 
-    def _connect_first(self) -> tuple[Frame, SourceInfo]:
+    def _joined(self, first: Frame, info: SourceInfo) -> Iterator[Frame]:
+        """The frames of all connections on one time line."""
+        self._timeline = JoinedTimeline(info.time_base)
+        start_s, end_s = self._options.start_s or 0.0, self._options.end_s
+        count = 0
+        frame: Frame | None = first
+        while frame is not None and not self._stopped.is_set():
+            pts = self._timeline.place(frame.pts * frame.time_base, frame.captured_ns)
+            frame = replace(frame, index=count, pts=pts, time_base=info.time_base, source_id=info.source_id)
+            if end_s is not None and frame.time >= end_s:
+                return
+            if frame.time >= start_s:
+                count += 1
+                yield frame
+            frame = self._next()
+
+    def _connect_first(self) -> Frame | None:
+        """The first frame of all; None when stopped before there is one."""
         frame = self._dial(set(), "no connection yet, trying again until there is one (Ctrl-C ends it)")
         if frame is None or self._link is None:
-            raise StreamError(f"{self._shown}: closed before it was connected")
+            return None
         if self._failures:
             self._say(f"{self._shown}: connected after {(frame.captured_ns - self._since_ns) / 1e9:.1f} s")
         self._since_ns = self._last_ns = frame.captured_ns
-        self._was_there = True
-        return frame, self._link.info
+        self._info = self._link.info
+        return frame
 
     def _next(self) -> Frame | None:
         """The next frame, through as many connections as it takes; None at the end."""
@@ -211,6 +251,7 @@ class ReconnectingSource:
                     self._say(f"{what}: {caught}")
                     told.add(str(caught))
             else:
+                self.is_connected = frame is not None
                 return frame
         return None
 
@@ -232,18 +273,23 @@ class ReconnectingSource:
 
     def _fail(self, error: Failure) -> None:
         """Leave the connection that failed; raise the error where no further attempt is left, or would help."""
-        if self._link is not None:
-            self._damage = self._link.damage or self._damage
-            self._hung += not self._link.close()
-            self._link = None
+        self._leave()
         self._failures += 1
         retries = self._options.retries
-        if isinstance(error.__cause__, _REFUSALS) or (isinstance(error, FileNotFoundError) and not self._was_there):
+        if isinstance(error.__cause__, _REFUSALS) or (isinstance(error, FileNotFoundError) and self._info is None):
             raise error
         if retries is not None and self._failures > retries:
             if retries == 0:
                 raise error
             raise StreamError(f"{error}; given up, as --retries {retries} allows no more") from error
+
+    def _leave(self) -> None:
+        """Close the connection; one that hangs is left behind and counted."""
+        self.is_connected = False
+        if self._link is not None:
+            self._damage = self._link.damage or self._damage
+            self._hung += not self._link.close()
+            self._link = None
 
     def _silence(self, late: TimeoutError) -> StreamError:
         return StreamError(f"{self._shown}: {late}, and reading did not end by itself; check camera and network")

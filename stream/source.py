@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from stream.frame import Color, Frame
 
 TEST_DEVICE = "lavfi:"
 """What follows is a graph of FFmpeg's filters that acts as a camera: `lavfi:testsrc2=size=320x240:rate=30,realtime`."""
+
+NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "http", "https")
 
 _CAMERA_MODE = re.compile(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?))?")
 _SECRET = re.compile(
@@ -76,7 +78,9 @@ class SourceOptions:
     a camera, `WIDTHxHEIGHT` or `WIDTHxHEIGHT@RATE`; `pixel_format` its format (mjpeg, yuyv422, ...), which the camera
     chooses where it is None. `mirror` swaps left and right. `threads` decode, 0 means one per core. A network or device
     that is silent for longer than the time-outs has failed; it is connected again, at most `retries` times one after
-    the other, None means for ever.
+    the other, None means for ever. `rtsp_transport` is how the pictures of RTSP come: by tcp none is lost, by udp none
+    waits for a lost one. A film is played `loop` times one after the other, 0 means for ever; with `realtime` it is
+    live, as if a camera saw it now.
     """
 
     start_s: float | None = None
@@ -88,6 +92,9 @@ class SourceOptions:
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
     retries: int | None = None
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    loop: int = 1
+    realtime: bool = False
 
     def __post_init__(self) -> None:
         start_s = 0.0 if self.start_s is None else self.start_s
@@ -102,6 +109,8 @@ class SourceOptions:
             raise ValueError(f"time-outs must be above 0, got {self.open_timeout_s} and {self.read_timeout_s}")
         if self.retries is not None and self.retries < 0:
             raise ValueError(f"retries must be 0 (none) or more, got {self.retries}; leave it out to try for ever")
+        if self.loop < 0:
+            raise ValueError(f"loop must be 1 or more, or 0 (for ever), got {self.loop}")
 
 
 def parse_camera(mode: str) -> tuple[str, str | None]:
@@ -142,6 +151,12 @@ def is_device(url: str) -> bool:
 def is_network(url: str) -> bool:
     """Whether an address names a stream of the network."""
     return "://" in url and not url.startswith("file://")
+
+
+def check_scheme(url: str) -> None:
+    """Raise ValueError for an address of the network of no known kind."""
+    if url.partition("://")[0].lower() not in NETWORK_SCHEMES:
+        raise ValueError(f"{without_credentials(url)}: unknown kind of address; there are {', '.join(NETWORK_SCHEMES)}")
 
 
 def local_path(url: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +31,12 @@ _CAMERA_FORMAT = {"darwin": "avfoundation", "win32": "dshow"}.get(sys.platform, 
 """FFmpeg's name of the operating system's video interface."""
 _QUICK_LOOK = {"fpsprobesize": "2"}
 """How many frames FFmpeg waits for to tell the rate of what is live: its 20 make a camera of 5 fps 5 s late."""
+_HELD_BACK = {"rtsp": 1, "rtp": 1, "sdp": 1, "h264": 1, "hevc": 1, "mpegts": 2}
+"""How many pictures FFmpeg keeps of a format, until the beginning of the next tells the end of one."""
+_PARSED = ("h264", "hevc", "mpeg4", "mpeg2video", "libdav1d", "av1")
+"""Decoders of what is told apart by FFmpeg's parsers; of all else each packet is a whole picture."""
+SEGMENT_S = 10.0
+"""Segments of HLS are at most so long, as RFC 8216 has it; nothing comes in between, which is no loss."""
 _FILM_HEADER = b"ftyp"
 """Bytes 4 to 8 of an mp4 or mov file."""
 _WANTED = "give a video, a picture, a folder of pictures, a camera's number or a URL"
@@ -40,7 +47,9 @@ _GRAPH_REMEDY = "write a graph of FFmpeg's filters, for example lavfi:testsrc2=s
 class VideoInput:
     """An opened container and the stream of pictures in it; whoever opened it closes the container.
 
-    `shown` is the address as it may be printed, `sound_url` where its sound is read, if it has any that can be.
+    `shown` is the address as it may be printed, `sound_url` where its sound is read, if it has any that can be. Of a
+    live stream of the network `opened_ns` is the monotonic clock when it was called, and `held_back` how many pictures
+    FFmpeg keeps until later ones come, None of all other inputs. What is `in_bursts` comes a segment at a time.
     """
 
     container: InputContainer
@@ -49,6 +58,9 @@ class VideoInput:
     shown: str
     live: bool
     sound_url: str | None = None
+    opened_ns: int = 0
+    held_back: int | None = None
+    in_bursts: bool = False
 
 
 def open_input(url: str, options: SourceOptions) -> VideoInput:
@@ -91,31 +103,53 @@ def _open_network(url: str, options: SourceOptions) -> VideoInput:
     scheme = url.partition("://")[0].lower()
     if scheme not in _SCHEMES:
         raise ValueError(f"{shown}: unknown kind of address; there are {', '.join(_SCHEMES)}")
+    opened_ns = time.monotonic_ns()
     container = _open(
         url,
         shown,
         "check the address, the network, and user and password",
-        ffmpeg=_network_options(scheme, options),
-        timeout=(options.open_timeout_s, options.read_timeout_s),
+        ffmpeg=_network_options(url, options),
+        timeout=(options.open_timeout_s, options.read_timeout_s + (SEGMENT_S if is_playlist(url) else 0)),
     )
     stream = _pictures_of(container, shown)
     # A film behind a web address ends; all else happens now.
     live = not (scheme in ("http", "https") and container.duration)
     sound_url = url if not live and _has_sound(container) else None
-    return VideoInput(container, stream, _network_id(shown), shown, live, sound_url)
+    in_bursts = live and container.format.name == "hls"
+    held_back = _held_back(container, stream) if live and not in_bursts else None
+    return VideoInput(container, stream, _network_id(shown), shown, live, sound_url, opened_ns, held_back, in_bursts)
 
 
-def _network_options(scheme: str, options: SourceOptions) -> dict[str, str]:
+def _held_back(container: InputContainer, stream: VideoStream) -> int:
+    """How many pictures FFmpeg keeps: one's end is told by the beginning of the next, to the demuxer and the parser."""
+    return _HELD_BACK.get(container.format.name, 0) if stream.codec_context.name in _PARSED else 0
+
+
+def _network_options(url: str, options: SourceOptions) -> dict[str, str]:
     """FFmpeg's options of a protocol; its time-outs are in microseconds, and `timeout` means another thing to rtmp."""
+    scheme = url.partition("://")[0].lower()
     silence_us = str(round(options.read_timeout_s * 1e6))
     if scheme in ("http", "https"):
+        if is_playlist(url):
+            # FFmpeg would begin three segments before the end, and look into five seconds of them.
+            return _QUICK_LOOK | {"rw_timeout": silence_us, "live_start_index": "-1", "analyzeduration": "500000"}
         return {"rw_timeout": silence_us}
     if scheme in ("rtsp", "rtsps"):
-        return _QUICK_LOOK | {"rtsp_transport": "tcp", "timeout": silence_us}
+        # FFmpeg would decode seven pictures to learn in which order they come, 1.4 s of a camera of 5 fps.
+        looks = {"analyzeduration": "200000"}
+        return _QUICK_LOOK | looks | {"rtsp_transport": options.rtsp_transport, "timeout": silence_us}
+    if scheme in ("rtmp", "rtmps"):
+        # Sound that is announced and never comes would be waited for, for 5 s.
+        return _QUICK_LOOK | {"rw_timeout": silence_us, "analyzeduration": "500000"}
     if scheme == "udp":
         # A full queue must not end the stream: the decoder mends what is lost.
         return _QUICK_LOOK | {"timeout": silence_us, "overrun_nonfatal": "1", "fifo_size": "50000"}
     return _QUICK_LOOK | {"rw_timeout": silence_us}
+
+
+def is_playlist(url: str) -> bool:
+    """Whether an address is that of an HLS stream."""
+    return urlsplit(url).path.lower().endswith((".m3u8", ".m3u"))
 
 
 def _network_id(shown: str) -> str:

@@ -12,7 +12,8 @@ import av
 
 from stream.decoder import Decoder, Losses
 from stream.frame import Frame
-from stream.source import SourceInfo, SourceOptions, StreamError
+from stream.playback import RealTime
+from stream.source import Source, SourceInfo, SourceOptions, StreamError
 from stream.timeline import Timeline
 from stream.upright import color_of_planes, orientation, upright
 from stream.video_input import VideoInput, open_input
@@ -34,14 +35,19 @@ class _Placed(NamedTuple):
     captured_ns: int
 
 
-def open_video(url: str, options: SourceOptions) -> VideoSource:
-    """Open a video and read its first frame; raises OSError or StreamError where that fails."""
+def open_video(url: str, options: SourceOptions) -> Source:
+    """Open a video and read its first frame; raises OSError or StreamError where that fails.
+
+    The frames of a live stream that comes a segment at a time are given out at their own speed: one that was let wait
+    arrived when it was due, and where a segment is late, so is all that follows.
+    """
     opened = open_input(url, options)
     try:
-        return VideoSource(opened, options)
+        source = VideoSource(opened, options)
     except BaseException:
         opened.container.close()
         raise
+    return RealTime(source, catch_up_s=0) if opened.in_bursts else source
 
 
 class VideoSource:

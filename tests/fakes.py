@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -56,6 +57,19 @@ class FakeSource:
 
     def close(self) -> None:
         self.closed.set()
+
+
+@dataclass
+class FakeWatched:
+    """A source as a window knows it."""
+
+    info: SourceInfo
+    state: str = "playing"
+    is_known: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.info.source_id
 
 
 class FakeDetector:

@@ -41,14 +41,21 @@ def add_parser(commands: Any) -> None:
     add_source_flags(parser)
     add_model_flags(parser)
     out = parser.add_argument_group("output")
-    out.add_argument("-o", "--output", action="append", dest="output", metavar="PATH",
-                     help="a video (mp4 mov mkv webm ts), records (.jsonl .coco.json .mot.txt .csv), "
-                     "a folder/ of pictures; repeatable")  # fmt: skip
+    out.add_argument("-o", "--output", action="append", dest="output", metavar="WHERE",
+                     help="a video (mp4 mov mkv webm ts), a stream (rtsp://… rtmp://… udp://… or a folder of HLS, "
+                     "NAME.m3u8), records (.jsonl .coco.json .mot.txt .csv), "
+                     "a folder/ of pictures; {source} in it is the name of the source; repeatable")  # fmt: skip
     out.add_argument("--show", action="store_const", const=True, help="a window; q or ESC quits, s saves a snapshot")
     out.add_argument("--overwrite", action="store_const", const=True, help="replace outputs that exist")
+    out.add_argument("--segment", type=duration, dest="recording.segment_s", metavar="TIME",
+                     help="cut videos and records into files of 60s, 10m or 1h, named by the time of day: "
+                     "NAME-20261122T211500.250Z.mp4 (UTC)")  # fmt: skip
+    out.add_argument("--keep", dest="recording.keep", metavar="HOW_MUCH",
+                     help="with --segment: keep 10GB or 7d of each output, delete older files")  # fmt: skip
     out.add_argument("--background", choices=("video", "black"), dest="style.background", help="draw on this")
     out.add_argument("--boxes", action="store_const", const=True, dest="style.boxes", help="draw boxes too")
-    out.add_argument("--encoder", dest="video.encoder", metavar="NAME", help="FFmpeg's name (libx264)")
+    out.add_argument("--encoder", dest="video.encoder", metavar="NAME",
+                     help="FFmpeg's name (auto: libx264, for streams the hardware's if it works)")  # fmt: skip
     out.add_argument("--preset", dest="video.preset", metavar="NAME", help="speed of the encoder (superfast)")
     out.add_argument("--crf", type=int, dest="video.crf", metavar="N", help="quality, lower is better (23)")
     out.add_argument("--bitrate", dest="video.bitrate", metavar="RATE", help="instead of a quality, as 4M")
@@ -62,14 +69,21 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Add what says where frames come from."""
     source = parser.add_argument_group("source")
     source.add_argument("-s", "--source", action="append", dest="source", metavar="WHERE",
-                        help="a camera's number, a file, a folder or glob of pictures, rtsp://… http://…")  # fmt: skip
+                        help="a camera's number, a file, a folder or glob of pictures, rtsp://… http://…, "
+                        "or a .streams file of such, `URL` or `NAME = URL` a line; repeatable")  # fmt: skip
     source.add_argument("--camera", dest="input.camera", metavar="WxH@FPS", help="ask a camera for 1280x720@30")
     source.add_argument("--pixel-format", dest="input.pixel_format", metavar="NAME", help="ask a camera for mjpeg")
     source.add_argument("--mirror", action="store_const", const=True, dest="input.mirror", help="as in a mirror")
     source.add_argument("--start", type=seconds, dest="input.start_s", metavar="TIME", help="12.5 or 1:02:03")
     source.add_argument("--end", type=seconds, dest="input.end_s", metavar="TIME", help="end before this time")
+    source.add_argument("--realtime", action="store_const", const=True, dest="input.realtime",
+                        help="play a file at its own speed, as if it were live")  # fmt: skip
+    source.add_argument("--loop", type=int, nargs="?", const=0, dest="input.loop", metavar="N",
+                        help="play a file N times, without N for ever")  # fmt: skip
     source.add_argument("--retries", type=int, dest="input.retries", metavar="N",
                         help="connect a lost stream or camera again N times at most (for ever)")  # fmt: skip
+    source.add_argument("--policy", choices=("latest", "every"), dest="live.policy",
+                        help="of a live source show the newest frame (latest) or all, however late")  # fmt: skip
     source.add_argument("--max-age", type=duration, dest="live.max_age_s", metavar="AGE",
                         help="never show frames of a live source that are older: 200ms or 0.2")  # fmt: skip
 
@@ -113,9 +127,10 @@ def seconds(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """Seconds from `200ms`, `1.5s` or `0.2`."""
-    number, unit_s = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
-    return float(number) * unit_s
+    """Seconds from `200ms`, `1.5s`, `10m`, `1h` or `0.2`."""
+    units_s = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+    unit = next((unit for unit in units_s if text.endswith(unit)), "")
+    return float(text.removesuffix(unit)) * units_s.get(unit, 1.0)
 
 
 def config_of(args: argparse.Namespace) -> Config:
@@ -130,8 +145,8 @@ def run(args: argparse.Namespace) -> int:
     """Play; 0 when the source ended, 130 or 143 when a signal ended the run, 1 when part of the source was lost."""
     config = config_of(args)
     if args.print_config:
-        hidden = tuple(without_credentials(name) for name in config.source)
-        sys.stdout.write(to_yaml(replace(config, source=hidden)))
+        source, output = (tuple(map(without_credentials, names)) for names in (config.source, config.output))
+        sys.stdout.write(to_yaml(replace(config, source=source, output=output)))
         return 0
     if config.source and not (config.output or config.show):
         raise ValueError("nothing to do with the poses: give --output FILE or --show")
@@ -195,7 +210,8 @@ class Live(ProgressColumn):
 
 def follow(session: Session, console: Console) -> None:
     """Run the session to its end under a progress bar."""
-    total = session.infos[0].frame_count
+    counts = [feed.info.frame_count if feed.is_known else None for feed in session.feeds]
+    total = None if None in counts else sum(count or 0 for count in counts)
     bar = (BarColumn(), MofNCompleteColumn()) if total else (SpinnerColumn(), TextColumn("{task.completed} frames"))
     with Progress(*bar, Live(), console=console, transient=True) as progress:
         task = progress.add_task("", total=total)

@@ -20,7 +20,7 @@ from stream.folder.places import Picture, files_in, is_newer, remove, remove_cut
 from stream.folder.poser import Posed, Poser
 from stream.frame import Frame
 from stream.pipeline import Result
-from stream.sinks.records import Jsonl
+from stream.sinks.record_formats import Jsonl
 from tracker.results import Tracks
 
 CELL_DIGITS = 3

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from stream.source import SourceInfo
-
 USUAL_RATE = Fraction(25)
 """Frames a second where the source names none: it steers the encoder's bit rate, never the time stamps."""
 
 
 class FrameClock:
-    """How long each frame stands: until the next one, and the last one as long as frames usually do."""
+    """How long each frame stands: until the next one, and the last one as long as frames usually do.
 
-    def __init__(self, info: SourceInfo) -> None:
-        self._usual = max(1, round(1 / ((info.rate or USUAL_RATE) * info.time_base)))
-        self._learns = info.rate is None
+    `rate` is frames a second, None where it is to be learned; durations and time stamps are in ticks of `time_base`.
+    """
+
+    def __init__(self, rate: Fraction | None, time_base: Fraction) -> None:
+        self._usual = max(1, round(1 / ((rate or USUAL_RATE) * time_base)))
+        self._learns = rate is None
         self._last = 0
         self._waiting: dict[int, int] = {}
 

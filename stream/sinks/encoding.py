@@ -1,4 +1,4 @@
-"""How video files are written: which containers there are, what they hold, and what encoders are told."""
+"""How video is written: which containers there are, what they hold, and what encoders are told."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ FRAGMENT_S = 0.4
 _MAX_LOOKAHEAD = 10
 """Frames an encoder may hold back to plan ahead, for the same reason; x264's veryfast has as many."""
 
+AUTOMATIC = "auto"
+"""The same as no encoder named."""
+_CONSTANT_RATE = ("_v4l2m2m", "_videotoolbox", "_amf")
+"""Encoders that are told a bit rate and no quality."""
+_BITS_PER_PIXEL = 0.1
+"""What they are told where the user says nothing: 6 Mbit/s for 1920x1080 at 30 a second, good for H.264."""
+
 _SCALE_SIZE = re.compile(r"(\d+)x(\d+)")
 _BITRATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
 _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
@@ -23,11 +30,12 @@ _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class VideoOptions:
-    """How a video file is encoded.
+    """How a video, a file or a stream, is encoded.
 
-    `encoder` is FFmpeg's name of one, None means libx264, in webm libvpx-vp9. `preset` None means a fast one: superfast
-    for libx264. `crf` is the quality, lower is better, unless `bitrate` says how many bits a second: 4000000, 4000k or
-    4M. `scale` is a factor or WIDTHxHEIGHT. `sound` takes over the source's sound.
+    `encoder` is FFmpeg's name of one; None means libx264 for files, in webm libvpx-vp9, and for streams the hardware's
+    where there is one that works. `preset` None means a fast one: superfast for libx264. `crf` is the quality, lower is
+    better, unless `bitrate` says how many bits a second: 4000000, 4000k or 4M. `scale` is a factor or WIDTHxHEIGHT.
+    `sound` takes over the source's sound.
     """
 
     encoder: str | None = None
@@ -137,7 +145,16 @@ def muxer_options(path: Path, time_base: Fraction) -> dict[str, str]:
 
 def find_encoder(path: Path, options: VideoOptions) -> av.Codec:
     """The encoder asked for, or the container's own; ValueError where FFmpeg has none of that name."""
-    name = options.encoder or container_of(path).encoder
+    return known_encoder(asked_encoder(options) or container_of(path).encoder)
+
+
+def asked_encoder(options: VideoOptions) -> str | None:
+    """The encoder's name that the user gave, None where the choice is ours."""
+    return None if options.encoder == AUTOMATIC else options.encoder
+
+
+def known_encoder(name: str) -> av.Codec:
+    """FFmpeg's encoder of this name; ValueError where it has none."""
     try:
         codec = av.Codec(name, "w")
     except UnknownCodecError as error:
@@ -149,8 +166,16 @@ def find_encoder(path: Path, options: VideoOptions) -> av.Codec:
     return codec
 
 
-def encoder_settings(encoder: str, options: VideoOptions) -> dict[str, str]:
-    """The private options of an encoder, FFmpeg's name, for a preset and a quality."""
+def encoder_settings(encoder: str, options: VideoOptions, *, live: bool = False) -> dict[str, str]:
+    """The private options of an encoder, FFmpeg's name, for a preset and a quality.
+
+    With `live` it holds no picture back, and makes key frames where it is told to and nowhere else.
+    """
+    settings = _settings(encoder, options)
+    return settings | _live_settings(encoder) if live else settings
+
+
+def _settings(encoder: str, options: VideoOptions) -> dict[str, str]:
     quality = {} if options.bitrate else {"crf": str(options.crf)}
     if encoder in ("libx264", "libx265"):
         # The fast presets look ahead less than this by themselves.
@@ -170,7 +195,43 @@ def encoder_settings(encoder: str, options: VideoOptions) -> dict[str, str]:
     if encoder.endswith("_nvenc"):
         constant = {} if options.bitrate else {"rc": "vbr", "cq": str(options.crf)}
         return {"preset": options.preset or "p4", **constant}
+    if encoder.endswith("_qsv"):
+        constant = {} if options.bitrate else {"global_quality": str(options.crf)}
+        return {"preset": options.preset or "veryfast", **constant}
     return {"preset": options.preset} if options.preset else {}
+
+
+def _live_settings(encoder: str) -> dict[str, str]:
+    """What makes an encoder give each picture's packet at once, with all that who joins later needs in key frames.
+
+    x264 makes one slice of a picture, on one thread: GStreamer's servers repeat the headers before each slice of a key
+    frame, which FFmpeg then takes for several pictures.
+    """
+    if encoder == "libx264":
+        parameters = "repeat-headers=1:scenecut=0:sliced-threads=0:threads=1"
+        return {"tune": "zerolatency", "forced-idr": "1", "x264-params": parameters}
+    if encoder == "libx265":
+        parameters = "log-level=error:repeat-headers=1:scenecut=0"
+        return {"tune": "zerolatency", "forced-idr": "1", "x265-params": parameters}
+    if encoder.endswith("_nvenc"):
+        return {"tune": "ull", "zerolatency": "1", "delay": "0", "bf": "0", "forced-idr": "1", "no-scenecut": "1"}
+    if encoder.endswith("_qsv"):
+        return {"async_depth": "1", "bf": "0", "forced_idr": "1"}
+    if encoder.endswith("_videotoolbox"):
+        return {"realtime": "1", "bf": "0"}
+    return {"usage": "ultralowlatency"} if encoder.endswith("_amf") else {}
+
+
+def bits_per_second(encoder: str, options: VideoOptions, size: tuple[int, int], rate: Fraction) -> int:
+    """What an encoder is told of the bit rate; 0 where the quality says all."""
+    if options.bits_per_second is None and encoder.endswith(_CONSTANT_RATE):
+        return round(size[0] * size[1] * rate * _BITS_PER_PIXEL)
+    return options.bits_per_second or 0
+
+
+def pixel_format(encoder: str) -> str:
+    """FFmpeg's name of the 4:2:0 that an encoder takes."""
+    return "nv12" if encoder.endswith("_qsv") else "yuv420p"
 
 
 def _even(side: float) -> int:

@@ -10,11 +10,22 @@ from stream.source import StreamError
 _DOUBLE_ENDINGS = (".coco.json", ".mot.txt")
 
 
+def split_name(path: Path) -> tuple[str, str]:
+    """A file's name before its ending, and the ending: clip and .mp4, out and .coco.json."""
+    ending = next((e for e in _DOUBLE_ENDINGS if path.name.lower().endswith(e)), path.suffix)
+    length = len(path.name) - len(ending)
+    return path.name[:length], path.name[length:]
+
+
+def added(path: Path, text: str) -> Path:
+    """The path with `text` before the ending of its name."""
+    stem, ending = split_name(path)
+    return path.with_name(f"{stem}{text}{ending}")
+
+
 def part_path(path: Path) -> Path:
     """Where `path` is written until it is whole: clip.mp4 -> clip.part.mp4, out.coco.json -> out.part.coco.json."""
-    ending = next((e for e in _DOUBLE_ENDINGS if path.name.lower().endswith(e)), path.suffix)
-    stem = path.name[: len(path.name) - len(ending)]
-    return path.with_name(f"{stem}.part{path.name[len(stem) :]}")
+    return added(path, ".part")
 
 
 class PartFile:

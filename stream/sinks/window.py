@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,10 +24,13 @@ from stream.pipeline import Result
 from stream.render import WHITE, draw_text
 from stream.sinks.base import Picture
 from stream.sinks.display import probed_display, x11_only
+from stream.sinks.wall import PAPER, place, tiles
 from stream.source import SourceInfo, StreamError
 
 LARGEST_AT_FIRST = (720, 1280)
 """Height and width of a new window at most; it may be drawn larger by its edge."""
+WALL = LARGEST_AT_FIRST
+"""Height and width of a new window for several sources, or for one that is not known yet."""
 STILL_S = 2.0
 """How long a still picture is shown where no key is pressed."""
 NOTICE_S = 2.0
@@ -37,31 +42,55 @@ SLACK_S = 0.5
 SLICE_MS = 50
 """A signal is noticed after so long at most: no Python runs while OpenCV waits for a key."""
 
+PLAYING, ENDED = "playing", "ended"
+"""States of a source whose picture is shown without a word."""
+REFRESH_S = 0.04
+"""Several sources are drawn together, no more often than this."""
+
 ESCAPE = 27
-_PAPER = (40, 40, 40)
 _FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+
+
+class Watched(Protocol):
+    """What the window knows of a source: `state` is playing where pictures come, else what is told instead of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def is_known(self) -> bool: ...
+
+    @property
+    def info(self) -> SourceInfo: ...
 
 
 class WindowSink:
     """Shows every picture. q, ESC and the window's X set `stopped`; s saves a snapshot; space holds and goes on.
 
     What is live is shown at once, a file no faster than it was taken, a still picture for `STILL_S` or until a key is
-    pressed. Raises StreamError where there is no display. For the main thread only.
+    pressed. Several sources stand side by side, each as it comes: a click or 1 to 9 shows one alone, another click or 0
+    all. `refresh` is to be called often, for keys and for what is said of sources that are lost. Raises StreamError
+    where there is no display. For the main thread only.
     """
 
     needs_picture = True
 
-    def __init__(self, info: SourceInfo, stopped: threading.Event, snapshots: Path) -> None:
-        self._info = info
+    def __init__(self, sources: Sequence[Watched], stopped: threading.Event, snapshots: Path) -> None:
+        self._sources = sources
         self._stopped = stopped
         self._snapshots = snapshots
-        self._title = f"posestream {info.source_id}"
-        self._pace = None if info.live or info.still else Pace()
+        self._title = f"posestream {sources[0].name if len(sources) == 1 else f'{len(sources)} sources'}"
+        self._pace: Pace | None = None
         self._rate = Rate()
         self._fps = 0.0
         self._held = False
         self._notice = ("", 0.0)
-        self._on_screen: tuple[Frame, Picture] | None = None
+        self._on_screen: dict[str, tuple[Frame, Picture]] = {}
+        self._alone: str | None = sources[0].name if len(sources) == 1 else None
+        self._shown_s = 0.0
         self._unsaved: list[str] = []
         self._open()
 
@@ -71,20 +100,39 @@ class WindowSink:
         return tuple(self._unsaved)
 
     def write(self, result: Result, picture: Picture | None) -> None:
-        """Show one picture when its time has come."""
+        """Show one picture when its time has come; of several sources at the next `refresh`."""
         if picture is None:
             raise ValueError("a window shows pictures, got None")
+        source = self._source_of(result.frame)
+        is_first = not self._on_screen
+        self._on_screen[source.name] = (result.frame, picture)
+        if len(self._sources) > 1:
+            return
+        if is_first:
+            self._begin(source.info)
         if self._pace is not None:
             self._wait(self._pace.due(result.frame.time, time.monotonic()))
         if self._is_gone() or self._stopped.is_set():
             self._stopped.set()
             return
-        self._on_screen = (result.frame, picture)
         self._fps = self._rate.count(time.monotonic())
         self._show()
         self._press(cv2.pollKey())
         if result.frame.still or self._held:
             self._wait(time.monotonic() + (STILL_S if result.frame.still else 0), any_key_ends=True)
+
+    def refresh(self) -> None:
+        """Attend to the keys, and show what has come or is to be said."""
+        if self._is_gone():
+            self._stopped.set()
+        if self._stopped.is_set():
+            return
+        is_due = time.monotonic() - self._shown_s >= REFRESH_S
+        if is_due and (len(self._sources) > 1 or self._sources[0].state != PLAYING):
+            self._show()
+        self._press(cv2.pollKey())
+        if self._held and len(self._sources) > 1:
+            self._wait(0.0)
 
     def close(self, *, failed: bool = False) -> None:  # noqa: ARG002 - nothing of a window stays
         """Close the window."""
@@ -92,16 +140,34 @@ class WindowSink:
             cv2.destroyWindow(self._title)
             cv2.pollKey()  # Qt closes it only when it gets to see its events.
 
+    def _source_of(self, frame: Frame) -> Watched:
+        """The source of a frame; a still picture, which bears its own name, is of the first that has such."""
+        named = [source for source in self._sources if source.name == frame.source_id]
+        return (named or [source for source in self._sources if source.is_known and source.info.still])[0]
+
     def _open(self) -> None:
-        height, width = self._info.size
-        scale = min(1.0, LARGEST_AT_FIRST[0] / height, LARGEST_AT_FIRST[1] / width)
         with probed_display() as fault:
             if fault is not None:
                 raise StreamError(f"--show needs a display: {fault}; use --output, or run under xvfb-run")
             if sys.platform.startswith("linux"):
                 os.environ.update(x11_only(os.environ))
             cv2.namedWindow(self._title, _FLAGS)
-            cv2.resizeWindow(self._title, max(1, round(width * scale)), max(1, round(height * scale)))
+            is_known = len(self._sources) == 1 and self._sources[0].is_known
+            self._resize(self._sources[0].info.size if is_known else WALL)
+        if len(self._sources) > 1:
+            cv2.setMouseCallback(self._title, self._click)
+        if not is_known:
+            self._show()
+
+    def _begin(self, info: SourceInfo) -> None:
+        """Prepare for the first picture of the only source, which is known now."""
+        self._pace = None if info.live or info.still else Pace()
+        self._resize(info.size)
+
+    def _resize(self, size: tuple[int, int]) -> None:
+        scale = min(1.0, *(most / side for most, side in zip(LARGEST_AT_FIRST, size, strict=True)))
+        height, width = (max(1, round(side * scale)) for side in size)
+        cv2.resizeWindow(self._title, width, height)
 
     def _is_gone(self) -> bool:
         """Whether the window was closed by its X."""
@@ -132,39 +198,77 @@ class WindowSink:
             if self._pace is not None:
                 self._pace.restart()
             self._say("held; space goes on" if self._held else "")
+        elif len(self._sources) > 1 and ord("0") <= key < ord("1") + min(9, len(self._sources)):
+            self._alone = self._sources[key - ord("1")].name if key > ord("0") else None
+            self._show()
         else:
             return key >= 0
         return False
 
-    def _save(self) -> None:
-        """Write the picture on the screen, without its corner, to a file that was not there before."""
-        if self._on_screen is None:
+    def _click(self, event: int, x: int, y: int, _flags: int, _data: object) -> None:
+        """Show the source that was clicked alone, or all again."""
+        if event != cv2.EVENT_LBUTTONUP:
             return
-        frame, picture = self._on_screen
-        try:
-            self._say(f"saved {save_snapshot(picture.image, frame, self._snapshots)}")
-        except OSError as error:
-            fault = f"snapshot not saved in {self._snapshots}: {error.strerror}"
-            self._unsaved.append(fault)
-            self._say(fault)
+        hit = [i for i, rect in enumerate(tiles(len(self._sources), self._wall_size())) if rect.holds(x, y)]
+        self._alone = self._sources[hit[0]].name if hit and self._alone is None else None
+
+    def _save(self) -> None:
+        """Write each picture on the screen, without its corner, to a file that was not there before."""
+        for name, (frame, picture) in self._on_screen.items():
+            if self._alone not in (None, name):
+                continue
+            try:
+                self._say(f"saved {save_snapshot(picture.image, frame, self._snapshots)}")
+            except OSError as error:
+                fault = f"snapshot not saved in {self._snapshots}: {error.strerror}"
+                self._unsaved.append(fault)
+                self._say(fault)
 
     def _say(self, text: str) -> None:
         self._notice = (text, time.monotonic() + NOTICE_S)
         self._show()
 
     def _show(self) -> None:
-        if self._on_screen is None or self._is_gone():
+        if self._is_gone():
             return
-        frame, picture = self._on_screen
+        self._shown_s = time.monotonic()
+        text, until_s = self._notice
+        is_noted = bool(text) and (self._held or time.monotonic() < until_s)
+        is_single = len(self._sources) == 1 and bool(self._on_screen)
+        view = self._single(self._sources[0], text if is_noted else "") if is_single else self._wall()
+        if is_noted and not is_single:
+            _write_corner(view, text)
+        cv2.imshow(self._title, view)
+
+    def _single(self, source: Watched, notice: str) -> Image:
+        """The picture of the only source, not larger than the window, with its corner."""
+        frame, picture = self._on_screen[source.name]
         _, _, width, height = cv2.getWindowImageRect(self._title)
         view = fit(picture.image, (height, width))
-        text, until_s = self._notice
-        if text and (self._held or time.monotonic() < until_s):
-            _write_corner(view, text)
+        if notice:
+            _write_corner(view, notice)
         elif not frame.still:
-            age = f"  {(time.monotonic_ns() - frame.captured_ns) / 1e6:.0f} ms" if self._info.live else ""
-            _write_corner(view, f"{self._fps:.1f} fps{age}")
-        cv2.imshow(self._title, view)
+            playing = f"{self._fps:.1f} fps{f'  {_age_text(frame)}' if source.info.live else ''}"
+            _write_corner(view, playing if source.state in (PLAYING, ENDED) else source.state)
+        return view
+
+    def _wall(self) -> Image:
+        """The sources side by side, or the one that is shown alone."""
+        view = np.zeros((*self._wall_size(), 3), np.uint8)
+        shown = [source for source in self._sources if self._alone in (None, source.name)]
+        for source, rect in zip(shown, tiles(len(shown), self._wall_size()), strict=True):
+            frame, picture = self._on_screen.get(source.name, (None, None))
+            is_live = frame is not None and not frame.still and source.info.live and source.state == PLAYING
+            label = f"{source.name}  {_age_text(frame)}" if frame is not None and is_live else source.name
+            notice = "" if source.state == PLAYING else source.state
+            place(view, rect, None if picture is None else picture.image, label, notice)
+        return view
+
+    def _wall_size(self) -> tuple[int, int]:
+        """Height and width of the wall: as wide as the window, in the shape that the window had at first."""
+        _, _, width, _ = cv2.getWindowImageRect(self._title)
+        width = max(width, WALL[1] // 2)
+        return round(width * WALL[0] / WALL[1]), width
 
 
 class Pace:
@@ -229,4 +333,8 @@ def save_snapshot(image: Image, frame: Frame, folder: Path) -> Path:
 
 def _write_corner(view: Image, text: str) -> None:
     capital = max(9.0, min(view.shape[:2]) / 45)
-    draw_text(view, text, (0, 0), capital, WHITE, _PAPER)
+    draw_text(view, text, (0, 0), capital, WHITE, PAPER)
+
+
+def _age_text(frame: Frame) -> str:
+    return f"{(time.monotonic_ns() - frame.captured_ns) / 1e6:.0f} ms"

@@ -26,7 +26,7 @@ SEQUENCE_HEADER = b"\0\0\0\1\x67"
 """What an access unit begins with, and what the encoder puts into those of key frames."""
 PIPELINE = (
     "( appsrc name=pictures is-live=true format=time max-bytes=0 "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay name=pay0 pt=96 )"
 )
 ROLE = "viewer"
 
@@ -36,18 +36,17 @@ class Viewer:
 
     def __init__(self, appsrc):
         self._appsrc = appsrc
-        self._origin_ns = None  # running time of frame 0
+        self._origin_ns = None  # running time of the stream's beginning
 
-    def show(self, number, unit, interval_ns):
-        """Send frame `number`, whose time is its number's."""
+    def show(self, unit, time_ns):
+        """Send one access unit, which belongs to a moment of the stream."""
         if self._origin_ns is None:
             running_ns = self._appsrc.get_current_running_time()
             if running_ns == Gst.CLOCK_TIME_NONE or SEQUENCE_HEADER not in unit:
                 return
-            self._origin_ns = running_ns - number * interval_ns
+            self._origin_ns = running_ns - time_ns
         buffer = Gst.Buffer.new_wrapped(unit)
-        buffer.pts = buffer.dts = self._origin_ns + number * interval_ns
-        buffer.duration = interval_ns
+        buffer.pts = buffer.dts = max(0, self._origin_ns + time_ns)
         self._appsrc.emit("push-buffer", buffer)
 
 
@@ -72,7 +71,7 @@ class Camera:
         while self._number * self._interval_ns <= now_ns:
             unit = self._units[self._number % len(self._units)]
             for viewer in list(self._viewers.values()):
-                viewer.show(self._number, unit, self._interval_ns)
+                viewer.show(unit, self._number * self._interval_ns)
             self._number += 1
         wait_ns = self._number * self._interval_ns - now_ns
         GLib.timeout_add(max(1, round(wait_ns / 1e6)), self.tick)
@@ -93,12 +92,38 @@ def login(server, factory, user, password):
     server.set_auth(auth)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stream", type=Path)
-    parser.add_argument("--rate", type=int, default=25)
+def serve(factories, port, password, begin):
+    """Let clients come to the `factories`, by their paths; `begin` when they may, with the port, and run for ever."""
+    server = GstRtspServer.RTSPServer()
+    server.set_address(HOST)
+    server.set_service(str(port))
+    server.get_thread_pool().set_max_threads(
+        -1
+    )  # one per client: who waits for pictures must not keep others from sending
+    for path, factory in factories.items():
+        server.get_mount_points().add_factory(path, factory)
+        if password:
+            login(server, factory, *password.split(":", 1))
+    if not server.attach(None):
+        sys.exit(f"port {port} is taken")
+    loop = GLib.MainLoop()
+    GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_HUP, lambda *_: loop.quit())
+    begin(server.get_bound_port())
+    loop.run()
+
+
+def options(description):
+    """What every program that serves understands."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--login", metavar="USER:PASSWORD")
+    return parser
+
+
+def main():
+    parser = options(__doc__)
+    parser.add_argument("stream", type=Path)
+    parser.add_argument("--rate", type=int, default=25)
     args = parser.parse_args()
     Gst.init(None)
     units = [DELIMITER + rest for rest in args.stream.read_bytes().split(DELIMITER)[1:]]
@@ -108,19 +133,12 @@ def main():
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(PIPELINE)
     factory.connect("media-configure", camera.welcome)
-    server = GstRtspServer.RTSPServer()
-    server.set_address(HOST)
-    server.set_service(str(args.port))
-    server.get_mount_points().add_factory(PATH, factory)
-    if args.login:
-        login(server, factory, *args.login.split(":", 1))
-    if not server.attach(None):
-        sys.exit(f"port {args.port} is taken")
-    loop = GLib.MainLoop()
-    GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_HUP, lambda *_: loop.quit())
-    camera.tick()
-    print(f"rtsp://{HOST}:{server.get_bound_port()}{PATH} {camera.started_ns}", flush=True)
-    loop.run()
+
+    def begin(port):
+        camera.tick()
+        print(f"rtsp://{HOST}:{port}{PATH} {camera.started_ns}", flush=True)
+
+    serve({PATH: factory}, args.port, args.login, begin)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stream.buffer import FrameBuffer
+from stream.buffer import FrameBuffer, Taken
 
 WAIT_S = 5.0
 
@@ -116,3 +116,56 @@ def test_a_reader_that_waited_long_enough_is_told() -> None:
         buffer.get(timeout_s=0.05)
     buffer.put("a", 1)
     assert buffer.get(timeout_s=0) == [1]
+
+
+def test_items_come_with_their_slots_and_each_end_is_told_once_after_them() -> None:
+    buffer: FrameBuffer[int] = FrameBuffer(["a", "b"], 2, drop_oldest=False)
+    error = OSError("cable pulled")
+    for slot, item in (("a", 1), ("a", 2), ("b", 3)):
+        buffer.put(slot, item)
+    buffer.close("a", error)
+    assert buffer.take() == Taken([("a", 1), ("b", 3)], {})
+    assert buffer.take() == Taken([("a", 2)], {})
+    assert buffer.take() == Taken([], {"a": error})
+    with pytest.raises(TimeoutError):
+        buffer.take(timeout_s=0)
+    buffer.close("b")
+    assert [buffer.take() for _ in range(2)] == [Taken([], {"b": None}), Taken([], {})]
+
+
+def test_the_end_of_one_is_told_while_another_is_never_empty() -> None:
+    buffer: FrameBuffer[int] = FrameBuffer(["a", "b"], 1, drop_oldest=False)
+    buffer.close("a", OSError("cable pulled"))
+    buffer.put("b", 1)
+    taken = buffer.take()
+    assert taken.items == [("b", 1)]
+    assert list(taken.ended) == ["a"]
+
+
+def test_of_more_slots_than_may_be_served_those_come_first_that_waited_longest() -> None:
+    buffer: FrameBuffer[int] = FrameBuffer(["a", "b", "c"], 1, drop_oldest=True)
+    served = []
+    for item in range(6):
+        for slot in "abc":
+            buffer.put(slot, item)
+        served.append("".join(slot for slot, _ in buffer.take(slots=2).items))
+    assert served == ["ab", "ca", "bc"] * 2
+    assert [buffer.dropped(slot) for slot in "abc"] == [1, 2, 2]
+
+
+def test_a_slot_may_have_a_policy_of_its_own() -> None:
+    buffer: FrameBuffer[int] = FrameBuffer(["live", "file"], 1, drop_oldest=True)
+    buffer.set_policy("file", 3, drop_oldest=False)
+    for item in range(3):
+        buffer.put("live", item)
+        buffer.put("file", item)
+    assert buffer.take(3).items == [("live", 2), ("file", 0), ("file", 1), ("file", 2)]
+
+
+def test_whoever_wants_no_more_is_told_of_no_end() -> None:
+    buffer: FrameBuffer[int] = FrameBuffer(["a", "b"], 1, drop_oldest=False)
+    buffer.put("a", 1)
+    buffer.close("b", OSError("cable pulled"))
+    buffer.abandon()
+    assert buffer.take() == Taken([], {})
+    assert buffer.get() == []

@@ -15,8 +15,8 @@ from engines.backends.base import EngineError
 from stream.build import FILE_STEP, open_models, open_session, tracker_options
 from stream.config import Config, build_options
 from stream.meter import Meter
+from stream.painter import Painter
 from stream.render import Style
-from stream.session import Painter
 from stream.sinks.writer import QUEUE, Writer
 
 
@@ -86,7 +86,7 @@ def test_an_error_while_opening_leaves_no_output_and_no_thread(assets: Path, tmp
     ("keys", "message"),
     [
         ({}, "no source"),
-        ({"source": ["a.mp4", "b.mp4"]}, "one source at a time, got 2: a.mp4, b.mp4"),
+        ({"source": ["a.mp4", "b.mp4"], "output": ["x.mp4"]}, r"x.mp4: one output for 2 sources.*{source}-x.mp4"),
         ({"source": "a.mp4", "output": ["x.mp4", "./x.mp4"]}, "two outputs to .*x.mp4"),
     ],
 )

@@ -25,13 +25,23 @@ def models(assets: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("200ms", 0.2), ("0.2", 0.2), ("0.2s", 0.2), ("2", 2.0), ("1500ms", 1.5), ("-1", -1.0)]
+    ("text", "seconds"),
+    [
+        ("200ms", 0.2),
+        ("0.2", 0.2),
+        ("0.2s", 0.2),
+        ("2", 2.0),
+        ("1500ms", 1.5),
+        ("-1", -1.0),
+        ("10m", 600.0),
+        ("1h", 3600.0),
+    ],
 )
 def test_a_duration_is_read_in_seconds_and_milliseconds(text: str, seconds: float) -> None:
     assert duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "ms", "s", "soon", "1m", "200 ms later"])
+@pytest.mark.parametrize("text", ["", "ms", "s", "soon", "1d", "200 ms later"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="could not convert"):
         duration(text)
@@ -113,3 +123,82 @@ def test_of_a_file_every_frame_is_shown_whatever_age_was_promised(
     assert "every frame, of whatever age: max_age_s is for live sources" in capsys.readouterr().err
     rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
     assert [row["frame"] for row in rows] == list(range(6))
+
+
+def rows_of(records: Path) -> dict[str, list[int]]:
+    """The frames in a JSONL file, by their source."""
+    found: dict[str, list[int]] = {}
+    for line in records.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found.setdefault(row["source"], []).append(row["frame"])
+    return found
+
+
+def test_several_sources_run_together_and_one_that_is_dead_holds_up_none(
+    assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = assets / "video" / "mmaction2_demo_skeleton.mp4"
+    listing = tmp_path / "all.streams"
+    text = f"dead = rtsp://me:Sesame7@127.0.0.1:9/live\nclip = {clip}\n{TEST_DEVICE}\n{TEST_DEVICE}\n"
+    listing.write_text(text, encoding="utf-8")
+    films, records = tmp_path / "films" / "{source}.mkv", tmp_path / "all.jsonl"
+    flags = ["-s", str(listing), "-o", str(films), "-o", str(records), *models, "--end", "0.5", "--retries", "1"]
+    assert main(flags) == 1
+    told = capsys.readouterr()
+    found = rows_of(records)
+    assert found.pop("clip") == list(range(15))
+    assert sorted(found) == ["lavfi", "lavfi-2"]
+    assert all(frames == sorted(set(frames)) for frames in found.values())
+    assert sorted(path.name for path in films.parent.iterdir()) == [
+        "clip.mkv", "lavfi-2.mkv", "lavfi.mkv"
+    ]  # fmt: skip
+    assert "source dead has failed, the others go on: rtsp://127.0.0.1:9/live: " in told.err
+    assert "given up, as --retries 1 allows no more" in told.err
+    assert "source lavfi-2: lavfi:testsrc2" in told.err
+    assert "Sesame7" not in told.err + told.out
+    assert re.search(r"clip +15 +\d+ +0 +0 +0 +\d+/\d+/\d+ +0 +ended", told.out)
+    assert re.search(r"dead +0 +0 +0 +0 +0 +- +0 +failed", told.out)
+
+
+def test_a_film_in_real_time_is_live_and_plays_as_often_as_asked(
+    assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(assets / "video" / "mmaction2_demo_skeleton.mp4")
+    records = tmp_path / "out.jsonl"
+    flags = ["-s", clip, "-o", str(records), *models, "--end", "0.3", "--realtime", "--loop", "3", "--policy", "every"]
+    assert main(flags) == 0
+    told = capsys.readouterr()
+    assert "(live: every frame, however old it grows)" in told.err
+    assert rows_of(records) == {"mmaction2_demo_skeleton.mp4": list(range(27))}
+
+
+def test_a_camera_that_is_not_there_leaves_no_output(tmp_path: Path, models: list[str]) -> None:
+    flags = ["-s", "rtsp://127.0.0.1:9/live", "--retries", "0", *models]
+    outputs = [str(tmp_path / name) for name in ("a.mp4", "a.jsonl", "a.coco.json")]
+    assert main([*flags, *(word for output in outputs for word in ("-o", output))]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "flags", "message"),
+    [
+        ("out.xyz", [], "no video file written here"),
+        ("out.mp4", ["--encoder", "nonsense"], "encoder nonsense: not in this FFmpeg"),
+        ("taken.mp4", [], "exists already"),
+        ("taken.jsonl", [], "exists already"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_a_camera_is_asked(
+    tmp_path: Path, output: str, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("taken.mp4", "taken.jsonl"):
+        (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    assert main(["-s", "rtsp://127.0.0.1:9/live", "-o", str(tmp_path / output), *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_promise_of_age_and_of_every_frame_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-s", "0", "--show", "--max-age", "1s", "--policy", "every"]) == 2
+    assert "the policy every shows all frames, and max_age_s drops some" in capsys.readouterr().err

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.outputs import check_outputs
+from stream.outputs import check_outputs, place_of
+from stream.streams_file import NamedSource
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("shots/*.jpg", ["shots"], "holds the source's own pictures"),
         ("shots/1.jpg", ["./shots/"], "holds the source's own pictures"),
         ("a.mp4", [""], "an output has no name"),
-        ("a.mp4", ["rtsp://me:SECRET@host/b"], "rtsp://host/b: streams are not written"),
+        ("a.mp4", ["ftp://me:SECRET@host/b"], "ftp://host/b: nothing is sent to ftp://"),
     ],
 )
 def test_what_would_destroy_or_collide_is_refused(here: Path, source: str, outputs: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        check_outputs([source], outputs)
+        check_outputs([NamedSource("a", source)], outputs)
     assert "SECRET" not in str(caught.value)
 
 
@@ -52,4 +53,47 @@ def test_what_would_destroy_or_collide_is_refused(here: Path, source: str, outpu
     ],
 )
 def test_what_can_be_passes(here: Path, source: str, outputs: list[str]) -> None:
-    check_outputs([source], outputs)
+    check_outputs([NamedSource("a", source)], outputs)
+
+
+SEVERAL = [NamedSource("front", "rtsp://cam/front"), NamedSource("walk", "a.mp4")]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (["out.mp4"], r"out.mp4: one output for 2 sources, and each needs its own; write {source}-out.mp4"),
+        (["d/out.mkv"], r"write d/{source}-out.mkv"),
+        (["drawn/"], r"write drawn/{source}/"),
+        (["out.coco.json"], r"its rows do not name their source; write {source}-out.coco.json"),
+        (["out.mot.txt"], r"its rows do not name their source; write {source}-out.mot.txt"),
+        (["rtsp://me:SECRET@host/live"], r"rtsp://host/live: one address for 2 sources"),
+        (["{source}.mp4", "front.mp4"], "front.mp4: one output for 2 sources"),
+        (["{source}.mp4", "./{source}.mp4"], r"two outputs to .*front.mp4"),
+        (["{source}.jsonl", "front.jsonl"], r"two outputs to .*front.jsonl"),
+        (["a{source}.mp4", "a.jsonl", "a.jsonl"], r"two outputs to .*a.jsonl"),
+    ],
+)
+def test_several_sources_need_outputs_that_can_be_told_apart(here: Path, outputs: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        check_outputs(SEVERAL, outputs)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_several_sources_share_records_that_name_their_source_and_servers(here: Path) -> None:
+    check_outputs(SEVERAL, ["all.jsonl", "all.csv", "{source}.mp4", "{source}.mot.txt", "p/{source}/", "rtsp://host/"])
+
+
+@pytest.mark.parametrize(
+    ("output", "several", "place"),
+    [
+        ("out.mp4", False, "out.mp4"),
+        ("{source}/a-{source}.mp4", False, "yard/a-yard.mp4"),
+        ("rtsp://host:8554/", True, "rtsp://host:8554/yard"),
+        ("rtsp://host:8554", True, "rtsp://host:8554/yard"),
+        ("rtmp://host/live/{source}", True, "rtmp://host/live/yard"),
+        ("udp://host:5000", True, "udp://host:5000"),
+    ],
+)
+def test_the_name_of_the_source_stands_where_it_is_asked_for(output: str, several: bool, place: str) -> None:
+    assert place_of(output, "yard", several=several) == place

@@ -23,7 +23,7 @@ class Stages:
         self.meter = Meter()
         smoother = FakeSmoother() if smooth else None
         self.pipeline = Pipeline(
-            self.detector, self.estimator, self._new_tracker, lambda: smoother, self.meter, **options
+            self.detector, self.estimator, self._new_tracker, lambda _: smoother, self.meter, **options
         )
 
     def _new_tracker(self) -> FakeTracker:
@@ -116,7 +116,7 @@ def test_of_too_many_those_followed_longest_stay() -> None:
             tracks = super().update(boxes, scores, time_s)
             return replace(tracks, ids=tracks.ids[::-1].copy())
 
-    pipeline = Pipeline(FakeDetector(people=3), FakeEstimator(), Newest, lambda: None, Meter(), max_people=1)
+    pipeline = Pipeline(FakeDetector(people=3), FakeEstimator(), Newest, lambda _: None, Meter(), max_people=1)
     (result,) = pipeline.step([make_frame()])
     assert result.tracks.ids.tolist() == [1]
     assert result.tracks.boxes[0, 0] == 64

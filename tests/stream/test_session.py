@@ -5,24 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 import pytest
-from fakes import FakeDetector, FakeEstimator, FakeSink, FakeTracker, make_frame
+from fakes import FakeDetector, FakeEstimator, FakeSink, FakeSource, FakeTracker, make_frame
 
 from engines.results import Detections, Image
 from stream.age import AgeLimit, Drops
+from stream.buffer import Taken
+from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
 from stream.pace import DetectionPace
+from stream.painter import Painter
 from stream.pipeline import Pipeline
 from stream.render import Style
-from stream.session import Painter, Session
-from stream.source import SourceInfo
+from stream.session import Session
+from stream.turns import Turns
 
-INFO = SourceInfo("fake", "fake:", (48, 64), Fraction(1, 25), Fraction(25), live=True)
 MS = 1_000_000
 
 
@@ -48,16 +49,23 @@ class ScriptedBuffer:
     newer: int = 0
     _taken: int = 0
 
-    def get(self, most: int = 1) -> list[Frame]:
+    def take(self, most: int = 1, timeout_s: float | None = None, *, slots: int | None = None) -> Taken[Frame]:
         age_ms = next(self.ages_ms, None)
         if age_ms is None:
-            return []
+            return Taken([], {})
         self._taken += 1
         self.clock.pass_ms(40)
-        return [replace(make_frame(self._taken - 1), captured_ns=self.clock.now_ns - age_ms * MS)]
+        frame = replace(make_frame(self._taken - 1), captured_ns=self.clock.now_ns - age_ms * MS)
+        return Taken([("fake", frame)], {})
 
     def dropped(self, slot: str) -> int:
         return self.newer
+
+    def put(self, slot: str, item: Frame) -> bool:
+        return True
+
+    def close(self, slot: str, error: BaseException | None = None) -> None:
+        pass
 
     def abandon(self) -> None:
         self.ages_ms = iter(())
@@ -92,26 +100,29 @@ class Rig:
         self.buffer = ScriptedBuffer(self.clock, iter(ages_ms))
         meter = Meter()
         buffer: Any = self.buffer
+        feed = Feed("fake", FakeSource(0, live=True), buffer, Painter(Style()), lambda _: None)
+        feed.sinks = (self.sink,)
         self.session = Session(
-            infos=(INFO,),
+            feeds=(feed,),
             meter=meter,
             notes=(),
-            frames_a_step=1,
-            _sources=(),
-            _captures=(),
+            outputs=(),
+            _most=1,
             _buffer=buffer,
-            _pipeline=Pipeline(self.detector, FakeEstimator(), FakeTracker, lambda: None, meter),
-            _sinks=(self.sink,),
-            _painter=Painter(Style()),
+            _pipeline=Pipeline(self.detector, FakeEstimator(), FakeTracker, lambda _: None, meter),
+            _shared=(),
+            _screen=None,
             _stopped=threading.Event(),
             _limit=AgeLimit(max_age_s, self.clock),
             _pace=DetectionPace(1, 8),
+            _turns=Turns(1),
             _say=self.said.append,
         )
+        self._results = iter(self.session)
 
     def run(self, most: int | None = None) -> list[int]:
         """The indices of the frames shown, `most` of them at most."""
-        return [result.frame.index for result in islice(self.session, most)]
+        return [result.frame.index for result in islice(self._results, most)]
 
 
 def test_a_frame_that_comes_too_old_is_dropped_before_detection() -> None:

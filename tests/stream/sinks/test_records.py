@@ -16,8 +16,10 @@ import pytest
 from fakes import make_result
 
 from engines.results import Poses
+from stream.frame import Frame
 from stream.pipeline import Result
-from stream.sinks.records import Jsonl, RecordSink, image_id, record_sink
+from stream.sinks.record_formats import Jsonl, image_id
+from stream.sinks.records import RecordSink, record_sink
 
 NUMBER = (int, float)
 
@@ -113,6 +115,7 @@ class Failing(Jsonl):
     """JSONL that fails with `error` at the frame `at`, or at the end where it is -1."""
 
     def __init__(self, error: BaseException, at: int) -> None:
+        super().__init__()
         self._error, self._at = error, at
 
     def rows(self, result: Result) -> str:
@@ -248,3 +251,41 @@ def test_coco_records_load_in_the_evaluator(tmp_path: Path) -> None:
     write(path, [make_result(0, 2)])
     truth = COCO({"images": [{"id": 0}], "annotations": [], "categories": [{"id": 1, "name": "person"}]})
     assert len(truth.loadRes(json.loads(path.read_text())).getAnnIds()) == 2
+
+
+NOON = 1_795_348_800_000_000_000
+"""2026-11-22T12:00:00Z in nanoseconds."""
+
+
+def utc_of(frame: Frame) -> int | None:
+    """Frames of the camera arrived 40 ms one after the other from noon on; all others are of a file."""
+    return NOON + frame.index * 40_000_000 if frame.source_id == "camera" else None
+
+
+def with_utc(path: Path, results: list[Result]) -> str:
+    sink = record_sink(path, utc_of=utc_of)
+    assert sink is not None
+    for result in results:
+        sink.write(result, None)
+    sink.close()
+    return path.read_text(encoding="utf-8")
+
+
+def test_jsonl_tells_when_the_frames_of_a_live_source_arrived_and_of_others_nothing(tmp_path: Path) -> None:
+    results = [named(make_result(3), "camera"), make_result(4), named(make_result(5, still=True), "camera")]
+    rows = [json.loads(line) for line in with_utc(tmp_path / "out.jsonl", results).splitlines()]
+    assert list(rows[0]) == ["source", "frame", "pts", "time_s", "utc", "people"]
+    assert [row.get("utc", "none") for row in rows] == ["2026-11-22T12:00:00.120Z", "none", "none"]
+
+
+def test_csv_has_the_time_of_arrival_last_and_nothing_where_there_is_none(tmp_path: Path) -> None:
+    results = [named(make_result(1), "camera"), make_result(2)]
+    rows = list(csv.reader(with_utc(tmp_path / "out.csv", results).splitlines()))
+    assert [row[-1] for row in rows] == ["utc", "2026-11-22T12:00:00.040Z", ""]
+    assert {len(row) for row in rows} == {16}
+
+
+@pytest.mark.parametrize("name", ["out.coco.json", "out.mot.txt"])
+def test_formats_of_others_have_no_room_for_it(tmp_path: Path, name: str) -> None:
+    plain = write(tmp_path / f"plain-{name}", [named(make_result(1), "camera")])
+    assert with_utc(tmp_path / name, [named(make_result(1), "camera")]) == plain

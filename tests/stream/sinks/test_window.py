@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import FakeSource, make_frame
+from fakes import FakeSource, FakeWatched, make_frame
 
 from engines.results import Image
 from stream.sinks.display import display_fault
@@ -29,8 +29,8 @@ from stream.source import StreamError
 
 ROOT = Path(__file__).parents[3]
 TOOLS = ("Xvfb", "xdotool", "import")
-TITLE = "^posestream fake$"
-KEYS = {"q": 113, "s": 115, "space": 32, "Escape": 27}
+TITLE = "^posestream (fake|2 sources)$"
+KEYS = {"q": 113, "s": 115, "space": 32, "Escape": 27, "1": 49, "2": 50, "0": 48}
 """What cv2 calls the keys that xdotool presses."""
 ENDED = "ended"
 PATIENCE_S = 60
@@ -42,7 +42,7 @@ import signal, sys, threading, time
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from fakes import FakeSource, make_result
+from fakes import FakeSource, FakeWatched, make_result
 from stream.sinks.base import Picture
 from stream.sinks.window import WindowSink
 
@@ -53,18 +53,22 @@ class Window(WindowSink):
         return super()._press(key)
 
 height, width = int(sys.argv[1]), int(sys.argv[2])
-live, snapshots, count = sys.argv[3] == "live", Path(sys.argv[4]), int(sys.argv[5])
+live, snapshots, count = sys.argv[3] in ("live", "two"), Path(sys.argv[4]), int(sys.argv[5])
 image = np.empty((height, width, 3), np.uint8)
 image[:, : width // 2], image[:, width // 2 :] = {LEFT}, {RIGHT}
 image.setflags(write=False)
 stopped = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
 info = replace(FakeSource(0, live=live).info, size=(height, width))
-sink = Window(info, stopped, snapshots)
+sources = [FakeWatched(info)]
+if sys.argv[3] == "two":
+    sources.append(FakeWatched(replace(info, source_id="other"), "connecting", is_known=False))
+sink = Window(sources, stopped, snapshots)
 begun = time.monotonic()
 index = 0
 while index < count and not stopped.is_set():
     sink.write(make_result(index), Picture(image, np.zeros((0, 4), np.int32)))
+    sink.refresh()
     print("shown", index, flush=True)
     index += 1
 print("took", time.monotonic() - begun)
@@ -280,6 +284,29 @@ def test_closing_the_window_ends_the_run(open_window: Open) -> None:
     window.finish()
 
 
+def test_two_sources_stand_side_by_side_and_a_digit_or_a_click_shows_one(open_window: Open, tmp_path: Path) -> None:
+    window = open_window(kind="two")
+    screen = window.screenshot()
+    assert tuple(screen[300, 160].tolist()) == LEFT
+    assert tuple(screen[300, 480].tolist()) == RIGHT
+    assert (screen[500, 700:1200] == 24).all()
+    assert screen[340:380, 900:1000].max() > 200, "connecting"
+    window.press("2")
+    assert (window.screenshot()[300, 100:500] == 24).all()
+    window.press("0")
+    window.screenshot()
+    window.on_window("mousemove", "--window", "%1", "300", "300", "click", "1")
+    window.wait_for(30)
+    screen = window.screenshot()
+    assert tuple(screen[360, 500].tolist()) == LEFT
+    assert tuple(screen[360, 1000].tolist()) == RIGHT
+    window.press("s")
+    window.wait_for(5)
+    window.press("q")
+    window.finish()
+    assert [path.name.partition("-")[0] for path in (tmp_path / "snapshots").iterdir()] == ["fake"]
+
+
 def test_a_file_plays_no_faster_than_it_was_taken(open_window: Open) -> None:
     lines = open_window(kind="file", count=11).finish()
     assert lines[10] == "shown 10"
@@ -303,7 +330,7 @@ def test_without_a_display_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(StreamError, match=r"--show needs a display: there is none .*--output, or run under xvfb-run"):
-        WindowSink(FakeSource(0).info, threading.Event(), tmp_path)
+        WindowSink([FakeWatched(FakeSource(0).info)], threading.Event(), tmp_path)
 
 
 def test_a_display_that_is_gone_is_a_fault_and_no_crash() -> None:

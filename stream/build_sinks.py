@@ -1,0 +1,185 @@
+"""From the names of outputs to sinks: those that belong to one source each, and those that take all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from engines.export import Say
+from stream.age import AgeLimit
+from stream.config import Config
+from stream.feed import Feed
+from stream.frame import Frame
+from stream.meter import Meter
+from stream.outputs import is_folder, is_records, place_of
+from stream.sinks.base import Sink
+from stream.sinks.encoding import find_encoder
+from stream.sinks.later import LaterSink
+from stream.sinks.partfile import PartFile, added
+from stream.sinks.pictures import PictureSink
+from stream.sinks.publish import PublishSink, publish
+from stream.sinks.record_formats import UtcOf
+from stream.sinks.records import record_sink
+from stream.sinks.segments import Film, Segments
+from stream.sinks.target import is_stream
+from stream.sinks.utc import UtcClock, utc_stamp
+from stream.sinks.video import VideoSink
+from stream.sinks.writer import Writer
+from stream.source import SourceInfo, without_credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the outputs of one run share."""
+
+    config: Config
+    meter: Meter
+    limit: AgeLimit
+    stopped: threading.Event
+    say: Say
+    several: bool
+    """Whether there is more than one source."""
+    utc: UtcClock = field(default_factory=UtcClock)
+
+    def utc_of(self, feeds: Sequence[Feed]) -> UtcOf | None:
+        """Tells for records when the frames of live sources arrived; None where none of the sources is live."""
+        by_name = {feed.name: feed for feed in feeds}
+        if not any(feed.is_live for feed in feeds):
+            return None
+
+        def utc_ns(frame: Frame) -> int | None:
+            is_live = not frame.still and by_name[frame.source_id].is_live
+            return self.utc.utc_ns(frame.captured_ns) if is_live else None
+
+        return utc_ns
+
+
+def open_outputs(run: Run, feed: Feed) -> tuple[str, ...]:
+    """Open the outputs that belong to one source alone, which closes them; their names, without credentials."""
+    sinks: list[Sink] = []
+    names = []
+    for output in run.config.output:
+        if is_shared(output, several=run.several):
+            continue
+        place = place_of(output, feed.name, several=run.several)
+        sink = open_stream(run, feed, place) if is_stream(place) else open_writer(run, feed, place)
+        feed.outputs.push(partial(close_sink, sink))
+        sinks.append(sink)
+        names.append(shown_place(run, place))
+    feed.sinks = tuple(sinks)
+    return tuple(names)
+
+
+def open_shared(run: Run, feeds: Sequence[Feed], stack: ExitStack) -> tuple[tuple[Sink, ...], tuple[str, ...]]:
+    """Open the outputs that take the results of all sources, which `stack` closes, and their names."""
+    sinks: list[Sink] = []
+    names = []
+    for output in run.config.output:
+        if is_shared(output, several=run.several):
+            records = record_sink(Path(output), overwrite=run.config.overwrite, utc_of=run.utc_of(feeds))
+            if records is not None:
+                sinks.append(Writer(records, output, run.meter, run.limit))
+                stack.push(partial(close_sink, sinks[-1]))
+                names.append(output)
+    return tuple(sinks), tuple(names)
+
+
+def is_shared(output: str, *, several: bool) -> bool:
+    """Whether an output takes the results of several sources: records, unless their name holds that of the source."""
+    return several and is_records(output) and place_of(output, "", several=True) == output
+
+
+def close_sink(
+    sink: Sink, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+) -> None:
+    """Finish an output as the run left it."""
+    sink.close(failed=error is not None)
+
+
+def open_stream(run: Run, feed: Feed, place: str) -> PublishSink:
+    """A stream of one source, on a thread of its own, that is connected when there is a first picture."""
+    if feed.is_known and feed.info.still:
+        raise ValueError(f"{without_credentials(place)}: pictures have no time to make a stream of; name a folder/")
+    config = run.config
+    return publish(
+        place,
+        lambda: feed.info,
+        config.video,
+        run.meter,
+        run.limit,
+        run.say,
+        alone=not (run.several or config.show or len(config.output) > 1),
+        stopped=run.stopped,
+        overwrite=config.overwrite,
+    )
+
+
+def open_writer(run: Run, feed: Feed, place: str) -> Writer:
+    """The thread of one output of one source, around a sink that is opened when the source is there.
+
+    What cannot be, whatever the source will be like, is refused now: ValueError, FileExistsError or StreamError.
+    """
+    shown = shown_place(run, place)
+    open_it = partial(open_output, run, place, feed)
+    sink = open_it() if feed.is_known else LaterSink(open_it, needs_picture=check_output(run, place))
+    return Writer(sink, shown, run.meter, run.limit)
+
+
+def shown_place(run: Run, place: str) -> str:
+    """What an output is called where it is told of: without credentials, NAME-*.EXT where there are several files."""
+    is_cut = run.config.recording.segment_s is not None and not (is_stream(place) or is_folder(place))
+    return str(added(Path(place), "-*")) if is_cut else without_credentials(place)
+
+
+def check_output(run: Run, place: str) -> bool:
+    """Refuse an output that cannot be, without leaving anything there; whether it is made of pictures."""
+    path = Path(place)
+    if is_folder(place):
+        PictureSink(path, overwrite=run.config.overwrite)
+        return True
+    if run.config.recording.segment_s is not None:
+        path = added(path, f"-{utc_stamp(run.utc.now_ns())}")
+    records = record_sink(path, overwrite=run.config.overwrite)
+    if records is not None:
+        records.close()
+        return False
+    find_encoder(path, run.config.video)
+    PartFile(path, overwrite=run.config.overwrite).discard()
+    return True
+
+
+def open_output(run: Run, place: str, feed: Feed) -> Sink:
+    """The sink that an output's name means: a folder of pictures, a file of records, or a video."""
+    path, config, info = Path(place), run.config, feed.info
+    if is_folder(place):
+        return PictureSink(path, overwrite=config.overwrite)
+    if info.still and path.name.lower().endswith(".mot.txt"):
+        raise ValueError(f"{place}: MOT records need identities, and still pictures have none; write .jsonl or .csv")
+    if info.still and not is_records(place):
+        raise ValueError(f"{place}: pictures have no time to make a video of; name a folder, as {path.stem}/")
+
+    def open_film(path: Path, info: SourceInfo, origin_s: float) -> Film:
+        records = record_sink(path, overwrite=config.overwrite, utc_of=run.utc_of([feed]))
+        return records or VideoSink(
+            path,
+            info,
+            config.video,
+            origin_s=origin_s,
+            ends_early=config.input.end_s is not None,
+            stopped=run.stopped,
+            overwrite=config.overwrite,
+        )
+
+    origin_s = config.input.start_s or 0.0
+    is_cut = config.recording.segment_s is not None and not info.still
+    if is_cut or (info.live and not is_records(place)):
+        return Segments(
+            path, info, open_film, run.say,
+            origin_s=origin_s, overwrite=config.overwrite, recording=config.recording, utc=run.utc,
+        )  # fmt: skip
+    return open_film(path, info, origin_s)
