@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.codec.context import Flags, ThreadType
@@ -13,6 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from stream.arrivals import Arrivals, Read, arriving
+from stream.sound_input import SoundInput
 from stream.source import StreamError
 from stream.video_input import VideoInput, forget_address, reason_of
 
@@ -38,15 +40,16 @@ class Decoder:
     `threads` decode, 0 means one per core. A live input is decoded without delay: by slices, as frames in parallel
     would each wait for the next ones. Faults of a file are counted in `losses` and passed by; where a live input falls
     silent for longer than its time-out, breaks off, or sends nothing that can be shown for as long as it might have
-    taken to open, StreamError is raised.
+    taken to open, StreamError is raised. Packets of `sound` go there, as they come between those of the pictures.
     """
 
-    def __init__(self, opened: VideoInput, *, threads: int) -> None:
+    def __init__(self, opened: VideoInput, *, threads: int, sound: SoundInput | None = None) -> None:
         self.losses = Losses()
         self._shown = opened.shown
         self._live = opened.live
         self._container = opened.container
         self._stream = opened.stream
+        self._sound = sound
         self._arrivals = None if opened.held_back is None else Arrivals(opened.opened_ns, opened.held_back)
         codec = opened.stream.codec_context
         codec.thread_count = threads
@@ -99,10 +102,17 @@ class Decoder:
         A read that runs into its time-out may still give the picture that the parser held back; that one is the last.
         """
         silent_since = time.monotonic()
+        wanted = (self._stream,) if self._sound is None else (self._stream, self._sound.stream)
         while True:
             try:
-                for packet in self._container.demux(self._stream):
+                packets: Iterator[Packet[Any]] = self._container.demux(*wanted)
+                for packet in packets:
                     is_silent = self._arrivals is not None and self._is_overdue(silent_since)
+                    if self._sound is not None and packet.stream is self._sound.stream:
+                        self._sound.add(packet)
+                        if is_silent:  # FFmpeg's time-out is kept off by sound alone
+                            raise self._silence()
+                        continue
                     if packet.size:
                         yield packet
                     if is_silent:

@@ -153,11 +153,17 @@ class Feed:
     def frames(self) -> Iterator[Frame]:
         """The frames under the feed's name; to be gone through once."""
         for frame in self._source.frames():
+            self._take_sound(frame)
             if not self.is_known:
                 self._has_frames = True
                 self._connected(self)
             is_other = frame.source_id != self.name and not frame.still
-            yield replace(frame, source_id=self.name) if is_other else frame
+            yield replace(frame, source_id=self.name, sound=()) if is_other or frame.sound else frame
+
+    def _take_sound(self, frame: Frame) -> None:
+        """Hand the sound to the outputs by a way of its own: frames may be dropped."""
+        if frame.sound and (track := self._source.info.sound) is not None:
+            track.put(frame.sound)
 
     def interrupt(self) -> None:
         """Wake a thread that waits for the source; any thread may ask."""

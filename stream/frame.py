@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.results import Image, check_array
+from stream.sound_track import SoundPacket
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Frame:
     too. `pts` counts `time_base` from the start of the source's own time line. `captured_ns` is the monotonic clock
     when the frame's packet arrived. A `still` has no time: `pts` is 0 and nothing is followed from one to the next.
     `planes`, where there are any, are what `image` was made from: a sink that writes 4:2:0 passes them on untouched.
+    `sound` is what came of a live source since the frame before; its Feed takes it off, and no result has any.
     """
 
     image: Image
@@ -52,6 +54,7 @@ class Frame:
     captured_ns: int
     still: bool = False
     planes: Planes | None = None
+    sound: tuple[SoundPacket, ...] = ()
 
     def __post_init__(self) -> None:
         check_array("image", self.image, (None, None, 3), np.uint8)

@@ -15,6 +15,7 @@ import av
 from engines.export import Say, silent
 from stream.frame import Frame
 from stream.link import Connect, Link
+from stream.memory import give_back_freed
 from stream.source import (
     TEST_DEVICE,
     Source,
@@ -176,7 +177,11 @@ class ReconnectingSource:
         frame: Frame | None = first
         while frame is not None and not self._stopped.is_set():
             pts = self._timeline.place(frame.pts * frame.time_base, frame.captured_ns)
-            frame = replace(frame, index=count, pts=pts, time_base=info.time_base, source_id=info.source_id)
+            moved_s = pts * info.time_base - frame.pts * frame.time_base
+            sound = tuple(packet.moved(moved_s) for packet in frame.sound)
+            frame = replace(
+                frame, index=count, pts=pts, time_base=info.time_base, source_id=info.source_id, sound=sound
+            )
             if end_s is not None and frame.time >= end_s:
                 return
             if frame.time >= start_s:
@@ -290,6 +295,7 @@ class ReconnectingSource:
             self._damage = self._link.damage or self._damage
             self._hung += not self._link.close()
             self._link = None
+            give_back_freed()
 
     def _silence(self, late: TimeoutError) -> StreamError:
         return StreamError(f"{self._shown}: {late}, and reading did not end by itself; check camera and network")

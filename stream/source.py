@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from stream.frame import Color, Frame
+from stream.sound_track import SoundTrack
 
 TEST_DEVICE = "lavfi:"
 """What follows is a graph of FFmpeg's filters that acts as a camera: `lavfi:testsrc2=size=320x240:rate=30,realtime`."""
@@ -35,7 +36,8 @@ class SourceInfo:
     (height, width) of the upright picture. `rate` is frames a second, `frame_count` the expected number of frames;
     both None where unknown. `start_pts`, in `time_base`, was taken off every frame's pts and is put back by a sink that
     keeps the source's time. `sound_url` is where a sink reads the sound that belongs to the pictures, credentials and
-    all; None where there is none.
+    all; None where there is none. `sound` is where that of a live source is found as it comes, if some was announced
+    when it was first connected.
     """
 
     source_id: str
@@ -50,6 +52,7 @@ class SourceInfo:
     color: Color = Color()
     sample_aspect: Fraction = Fraction(1)
     sound_url: str | None = None
+    sound: SoundTrack | None = None
 
 
 class Source(Protocol):

@@ -17,10 +17,16 @@ class Timeline:
     """
 
     def __init__(self, time_base: Fraction, interval_s: Fraction, origin: int | None) -> None:
+        self._time_base = time_base
         self._interval = max(1, round(interval_s / time_base))
         self._reset = round(_RESET_S / time_base)
         self._origin = origin
         self._last: int | None = None
+
+    @property
+    def origin_s(self) -> Fraction:
+        """The moment of the source's own clock at which the time line begins, as of the last frame."""
+        return (self._origin or 0) * self._time_base
 
     def place(self, stamp: int | None, duration: int) -> int:
         """The pts of the next frame, from its time stamp and duration (0: unknown) in ticks."""

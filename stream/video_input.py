@@ -143,7 +143,9 @@ def _network_options(url: str, options: SourceOptions) -> dict[str, str]:
         return _QUICK_LOOK | {"rw_timeout": silence_us, "analyzeduration": "500000"}
     if scheme == "udp":
         # A full queue must not end the stream: the decoder mends what is lost.
-        return _QUICK_LOOK | {"timeout": silence_us, "overrun_nonfatal": "1", "fifo_size": "50000"}
+        # As with rtmp; but a key frame, without which nothing is known of the pictures, may be a second away.
+        looks = {"analyzeduration": "1000000"}
+        return _QUICK_LOOK | looks | {"timeout": silence_us, "overrun_nonfatal": "1", "fifo_size": "50000"}
     return _QUICK_LOOK | {"rw_timeout": silence_us}
 
 

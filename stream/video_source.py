@@ -13,6 +13,8 @@ import av
 from stream.decoder import Decoder, Losses
 from stream.frame import Frame
 from stream.playback import RealTime
+from stream.sound_input import sound_of
+from stream.sound_track import SoundPacket, SoundTrack
 from stream.source import Source, SourceInfo, SourceOptions, StreamError
 from stream.timeline import Timeline
 from stream.upright import color_of_planes, orientation, upright
@@ -28,11 +30,12 @@ _TAIL_INTERVALS = 2
 
 
 class _Placed(NamedTuple):
-    """A decoded frame and its place in time."""
+    """A decoded frame, its place in time, and the sound that came with it."""
 
     decoded: av.VideoFrame
     pts: int
     captured_ns: int
+    sound: tuple[SoundPacket, ...]
 
 
 def open_video(url: str, options: SourceOptions) -> Source:
@@ -62,7 +65,8 @@ class VideoSource:
         self._length = length_of(opened.container, opened.stream, self._time_base)
         self._from_pts = self._ticks(options.start_s or 0)
         self._before_pts = None if options.end_s is None else self._ticks(options.end_s)
-        self._decoder = Decoder(opened, threads=options.threads)
+        self._sound = sound_of(opened.container) if opened.live else None
+        self._decoder = Decoder(opened, threads=options.threads, sound=self._sound)
         self._count = 0
         self._end_pts = 0
         self._is_read = False
@@ -143,7 +147,9 @@ class VideoSource:
         timeline = Timeline(self._time_base, 1 / (self._length.rate or FALLBACK_RATE), origin)
         for decoded, captured_ns in self._decoder.frames():
             stamp = decoded.dts if decoded.pts is None else decoded.pts
-            yield _Placed(decoded, timeline.place(stamp, decoded.duration), captured_ns)
+            pts = timeline.place(stamp, decoded.duration)
+            sound = () if self._sound is None else self._sound.take(timeline.origin_s)
+            yield _Placed(decoded, pts, captured_ns, sound)
 
     def _read_first(self) -> _Placed:
         first = next(self._placed, None)
@@ -176,6 +182,7 @@ class VideoSource:
             color=color_of_planes(first),
             sample_aspect=1 / aspect if self._orientation.is_sideways else aspect,
             sound_url=opened.sound_url,
+            sound=None if self._sound is None else SoundTrack(self._sound.format),
         )
 
     def _expected_frames(self) -> int | None:
@@ -189,7 +196,7 @@ class VideoSource:
 
     def _finish(self, placed: _Placed) -> Frame:
         """What goes out for a decoded frame."""
-        decoded, pts, captured_ns = placed
+        decoded, pts, captured_ns, sound = placed
         size = self._orientation.size_of(decoded)
         # What is live may come back in another size; a file goes into one film.
         if size != self._info.size and not self._opened.live:
@@ -199,7 +206,8 @@ class VideoSource:
                 f"{self._info.url}: the picture changes from {was} to {now} at {at_s:.2f} s; split it there"
             )
         image, planes = upright(decoded, self._orientation)
-        frame = Frame(image, self._count, pts, self._time_base, self._info.source_id, captured_ns, planes=planes)
+        source_id = self._info.source_id
+        frame = Frame(image, self._count, pts, self._time_base, source_id, captured_ns, planes=planes, sound=sound)
         self._count += 1
         self._end_pts = pts + (decoded.duration or 1)
         return frame

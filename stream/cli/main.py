@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from engines.backends.base import EngineError
+from stream.memory import use_few_arenas
 from stream.source import StreamError
 
 COMMANDS = ("play", "images", "models", "doctor", "bench", "eval")
@@ -22,6 +23,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 ok, 1 failed, 2 misused, 130 after Ctrl-C, 143 after SIGTERM."""
+    use_few_arenas()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] not in COMMANDS:
         words = ["play", *words]

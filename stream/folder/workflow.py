@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Literal
 
 from engines.results import Image
-from stream.folder.memory import TRIM_EVERY, give_back_freed
 from stream.folder.numbering import first_cut
 from stream.folder.people import KnownPeople, People, PeopleFiles
 from stream.folder.places import Picture
 from stream.folder.poser import Posed, Poser
 from stream.folder.poses import PoseFiles
 from stream.images import is_cut_short, read_picture
+from stream.memory import give_back_freed
 from stream.meter import Meter
 from stream.pipeline import Detector
 from stream.source import StreamError
+
+TRIM_EVERY = 256
+"""Pictures between two times that freed memory is given back."""
 
 
 @dataclass(frozen=True, slots=True)

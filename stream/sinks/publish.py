@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from engines.export import Say, silent
 from stream.age import AgeLimit
@@ -73,6 +74,7 @@ class PublishSink:
         self._error: BaseException | None = None
         self._is_over = False  # and the error that ended it was raised
         self._connected: SourceInfo | None = None
+        self._sound_format: bytes | None = None  # that of the connection
         self._connected_s: float | None = None
         self._lost_at_s: float | None = None
         self._reason: str | None = None  # why there is no connection
@@ -159,7 +161,8 @@ class PublishSink:
         if picture is None or self._info is None:
             raise ValueError("a stream is made of pictures, got None")
         self._info = info = described_by(result.frame, self._info)
-        if self._connected != info and (not self._connect(info) or self._is_lossy):
+        is_as_agreed = self._connected == info and self._sound_format == _sound_format_of(info)
+        if not is_as_agreed and (not self._connect(info) or self._is_lossy):
             self._left_out += 1  # Connecting took its time: the picture is old, and may have been drawn over.
             return
         if self._limit.is_late(result.frame):
@@ -178,15 +181,17 @@ class PublishSink:
 
     def _connect(self, info: SourceInfo) -> bool:
         """Connect, after as many attempts as it takes; False where the output is being closed."""
-        if self._connected is not None:
+        if (was := self._connected) is not None:
             self._connected = None
-            self._say(f"{self._shown}: the pictures are {info.size[1]}x{info.size[0]} now; the stream begins anew")
+            what = "the sound is another" if was == info else f"the pictures are {info.size[1]}x{info.size[0]}"
+            self._say(f"{self._shown}: {what} now; the stream begins anew")
             with suppress(StreamError):
                 self._transmitter.disconnect()
         told: set[str] = set() if self._reason is None else {self._reason}
         while not self._closing.wait(pause_s(self._failures, random.random()) if self._failures else 0):
             try:
-                note = self._transmitter.connect(info)
+                self._sound_format = _sound_format_of(info)
+                note = self._transmitter.connect(info, self._sound_format)
             except StreamError as error:
                 self._failures += 1
                 self._reason = str(error)
@@ -231,6 +236,11 @@ class PublishSink:
             self._say(f"{self._shown}: slower than the pictures come; the newest are sent, the others left out")
 
 
+def _sound_format_of(info: SourceInfo) -> bytes | None:
+    """What the sound is like that has come last; None where none has."""
+    return None if info.sound is None else info.sound.format
+
+
 def publish(
     output: str,
     info: Callable[[], SourceInfo],
@@ -254,7 +264,7 @@ def publish(
     return PublishSink(
         ProcessTransmitter(target, options),
         target.shown,
-        info,
+        info if options.sound else lambda: replace(info(), sound=None),
         meter,
         limit,
         say,

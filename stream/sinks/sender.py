@@ -12,37 +12,47 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from fractions import Fraction
+from typing import Any, BinaryIO
 
 import av
+from av.packet import Packet
 
 from stream.sinks.encode import Packets, PictureEncoder, PictureFormat
 from stream.sinks.encoding import VideoOptions
 from stream.sinks.hardware import choose_encoder
+from stream.sinks.live_sound import SoundConverter
 from stream.sinks.target import Target
+from stream.sound_track import SoundPacket
 
+_SOUND_ENCODER, _COPIED = "aac", frozenset({"aac"})
+"""All kinds of streams carry AAC, as it is or encoded."""
+_NOT_HELD_BACK = {"max_interleave_delta": "1"}
+"""Microseconds that pictures wait for sound, which may never come: at most until the next picture."""
 _REFUSALS = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Connect to a server, for pictures of this kind; `muxer` is what the muxer is told."""
+    """Connect to a server, for pictures and sound of this kind; `muxer` is what the muxer is told."""
 
     target: Target
     muxer: dict[str, str]
     picture: PictureFormat
     options: VideoOptions
+    sound_format: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Encode and send a picture: the memory of its three planes, rows as wide as FFmpeg makes them."""
+    """Encode and send a picture, the memory of its three planes, rows as wide as FFmpeg makes them, after its sound."""
 
     pts: int
     planes: tuple[bytes, bytes, bytes]
+    sound: tuple[SoundPacket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,10 @@ class Sender:
     def __init__(self) -> None:
         self._output: av.container.OutputContainer | None = None
         self._encoder: PictureEncoder | None = None
+        self._sound: SoundConverter | None = None
         self._size = (0, 0)
+        self._time_base = Fraction(1)
+        self._first_s: Fraction | None = None  # of the pictures of this connection
 
     def answer(self, request: Request) -> Reply:
         """Do as asked; whatever goes wrong ends the connection and is told."""
@@ -76,6 +89,7 @@ class Sender:
             if isinstance(request, Open):
                 return self._open(request)
             if isinstance(request, Send):
+                self._send_sound(request)
                 self._mux(self._encode(request))
             else:
                 self.close()
@@ -92,22 +106,47 @@ class Sender:
             if self._encoder is not None:
                 self._mux(self._encoder.finish())
             self._output.close()
-            self._output = self._encoder = None
+            self._output = self._encoder = self._sound = None
 
     def _open(self, request: Open) -> Reply:
         self.close()
         target, picture = request.target, request.picture
         encoder, note = choose_encoder(picture, request.options)
-        self._output = av.open(target.address, "w", format=target.muxer, options=request.muxer)
+        has_sound = request.sound_format is not None
+        muxer = request.muxer | (_NOT_HELD_BACK if has_sound else {})
+        self._output = av.open(target.address, "w", format=target.muxer, options=muxer)
         try:
             self._encoder = PictureEncoder(
                 self._output, encoder, picture, request.options, live=True, key_every_s=target.key_every_s
             )
         except av.FFmpegError as error:
             raise ValueError(f"encoder {encoder} does not open ({error.strerror}); check --encoder") from error
-        self._size = picture.size
+        if request.sound_format is not None:
+            note += self._add_sound(self._output, request.sound_format)
+        self._size, self._time_base, self._first_s = picture.size, picture.time_base, None
         self._output.start_encoding()
         return Reply(note=note)
+
+    def _add_sound(self, output: av.container.OutputContainer, sound_format: bytes) -> str:
+        """Make ready for sound, which never fails the pictures; what to say of it."""
+        try:
+            self._sound = SoundConverter(output, sound_format, _COPIED, _SOUND_ENCODER)
+        except (av.FFmpegError, ValueError):
+            return ", without the sound, which cannot be taken over"
+        return ""
+
+    def _send_sound(self, request: Send) -> None:
+        if self._first_s is None:
+            self._first_s = request.pts * self._time_base  # RTMP takes nothing from before the first packet
+        for each in request.sound:
+            if self._sound is None:
+                return
+            try:
+                packets = [packet for packet in self._sound.convert(each) if _time_s(packet) >= self._first_s]
+            except (av.FFmpegError, ValueError):
+                self._sound = None  # until the next connection
+                return
+            self._mux(packets)
 
     def _encode(self, request: Send) -> Packets:
         if self._encoder is None:
@@ -118,16 +157,22 @@ class Sender:
             plane.update(memory)
         return self._encoder.encode(frame, request.pts)
 
-    def _mux(self, packets: Packets) -> None:
-        if self._output is not None:
-            self._output.mux(packets)
+    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+        for packet in packets:
+            if self._output is not None:
+                self._output.mux(packet)
 
     def _drop(self) -> None:
         """Forget a connection that failed."""
-        output, self._output, self._encoder = self._output, None, None
+        output, self._output = self._output, None
+        self._encoder = self._sound = None
         if output is not None:
             with suppress(av.FFmpegError, OSError):
                 output.close()
+
+
+def _time_s(packet: Packet[Any]) -> Fraction:
+    return (packet.pts or 0) * packet.time_base
 
 
 def serve(requests: BinaryIO, replies: BinaryIO, within: Callable[[Request | None], None]) -> None:

@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Discard
 
 from stream.sinks.encoding import Container
+from stream.sound_input import audio_specific_config
 from stream.source import is_network
 
 _BITRATE = {"aac": 160_000, "libopus": 128_000}
@@ -114,8 +115,9 @@ class Sound:
         # An mp4 begins with the first packet of each of its streams: until then it would only grow in memory.
         late = _start_s(first) - self._begin_s > _LATE_S
         if codec not in container.sound_copied or late:
-            target = _add_encoder(self._output, container.sound_encoder, stream)
-            return _encoded(packets, self._resampling(stream, target, _start_s(first)), target)
+            target = add_encoder(self._output, container.sound_encoder, stream)
+            begin_s = self._begin_s if self._cut_start else min(self._begin_s, _start_s(first))
+            return _encoded(packets, resampling(stream, target, begin_s, cut_start=self._cut_start), target)
         target = self._output.add_stream_from_template(stream)
         # Opus and Matroska carry the lead in a header, others need an edit list: else it would move everything else.
         carried = codec == "opus" or ("matroska" in source.format.name and container.muxer == "matroska")
@@ -140,24 +142,6 @@ class Sound:
                     yield packet
         except av.FFmpegError as error:
             self._warn("cannot be read to its end", error)
-
-    def _resampling(self, source: AudioStream, target: AudioStream, start_s: Fraction) -> Graph:
-        """A graph from the decoder's sound, which starts at `start_s`, to the encoder's; silence fills gaps."""
-        context = target.codec_context
-        rate, layout, sample_format = context.sample_rate, context.layout.name, context.format.name
-        begin_s = self._begin_s if self._cut_start else min(self._begin_s, start_s)
-        graph = Graph()
-        graph.link_nodes(
-            graph.add_abuffer(template=source),
-            *([graph.add("atrim", "start=0")] if self._cut_start else []),
-            graph.add("aresample", f"{rate}:async=1:min_hard_comp={_MAX_DRIFT_S}:first_pts={round(begin_s * rate)}"),
-            graph.add("aformat", f"sample_fmts={sample_format}:sample_rates={rate}:channel_layouts={layout}"),
-            graph.add("abuffersink"),
-        )
-        graph.configure()
-        if context.frame_size:
-            graph.set_audio_frame_size(context.frame_size)
-        return graph
 
     def _warn(self, what: str, error: Exception) -> None:
         silent = isinstance(error, av.error.ExitError)  # as PyAV calls a time-out
@@ -191,13 +175,31 @@ def _encoded(packets: AudioPackets, graph: Graph, target: AudioStream) -> AudioP
         for frame in frames:
             if frame.pts is not None:
                 graph.push(frame)
-                yield from _drain(graph, target)
+                yield from drain(graph, target)
     graph.push(None)
-    yield from _drain(graph, target)
+    yield from drain(graph, target)
     yield from target.encode(None)
 
 
-def _drain(graph: Graph, target: AudioStream) -> AudioPackets:
+def resampling(source: AudioStream, target: AudioStream, begin_s: Fraction, *, cut_start: bool = False) -> Graph:
+    """A graph from the decoder's sound to the encoder's, which begins at `begin_s`; silence fills gaps."""
+    context = target.codec_context
+    rate, layout, sample_format = context.sample_rate, context.layout.name, context.format.name
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_abuffer(template=source),
+        *([graph.add("atrim", "start=0")] if cut_start else []),
+        graph.add("aresample", f"{rate}:async=1:min_hard_comp={_MAX_DRIFT_S}:first_pts={round(begin_s * rate)}"),
+        graph.add("aformat", f"sample_fmts={sample_format}:sample_rates={rate}:channel_layouts={layout}"),
+        graph.add("abuffersink"),
+    )
+    graph.configure()
+    if context.frame_size:
+        graph.set_audio_frame_size(context.frame_size)
+    return graph
+
+
+def drain(graph: Graph, target: AudioStream) -> AudioPackets:
     """What the encoder makes of the frames that are ready."""
     while True:
         try:
@@ -208,7 +210,7 @@ def _drain(graph: Graph, target: AudioStream) -> AudioPackets:
             yield from target.encode(frame)
 
 
-def _add_encoder(output: OutputContainer, encoder: str, source: AudioStream) -> AudioStream:
+def add_encoder(output: OutputContainer, encoder: str, source: AudioStream) -> AudioStream:
     """A stream of encoded sound, its encoder open, as like the source as the encoder allows; stereo at most."""
     source_rate = source.codec_context.sample_rate
     rate = 48_000 if encoder == "libopus" else min(_AAC_RATES, key=lambda known: abs(known - source_rate))
@@ -225,16 +227,13 @@ def _add_encoder(output: OutputContainer, encoder: str, source: AudioStream) -> 
 def _adts_filter(source: AudioStream, target: AudioStream, first: bytes) -> av.BitStreamFilterContext | None:
     """What takes the headers off AAC as transport streams carry it, where the target wants them in one place.
 
-    `first` is the first packet, whose header (ADTS, ISO/IEC 14496-3, 1.A.2.2) becomes the one of the target
-    (AudioSpecificConfig, 1.6.2.1): 5 bits of profile, 4 of sampling rate, 4 of channels.
+    `first` is the first packet, whose header becomes the one of the target.
     """
     context = source.codec_context
     wrapped = context.codec.canonical_name == "aac" and not context.extradata and first[:1] == b"\xff"
     if not wrapped or target.container.format.name == "mpegts":
         return None
-    bits = int.from_bytes(first[2:4], "big")
-    profile, rate, channels = (bits >> 14) + 1, bits >> 10 & 15, bits >> 6 & 7
-    target.codec_context.extradata = (profile << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
+    target.codec_context.extradata = audio_specific_config(first)
     return av.BitStreamFilterContext("aac_adtstoasc", source)
 
 

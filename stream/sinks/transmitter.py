@@ -16,6 +16,7 @@ from stream.sinks.encodable import encodable, picture_format
 from stream.sinks.encoding import VideoOptions
 from stream.sinks.sender import Close, Open, Reply, Request, Send
 from stream.sinks.target import Target, clear, muxer_options
+from stream.sound_track import SoundReader
 from stream.source import SourceInfo, StreamError
 
 OPEN_S, WRITE_S = 10.0, 5.0
@@ -32,11 +33,11 @@ class RefusedError(StreamError):
 class Transmitter(Protocol):
     """Connects, sends pictures, disconnects, over and over; each may take its time and raises StreamError.
 
-    `connect` is told of what kind the pictures are and says how they are encoded. `kill` makes whatever is being waited
-    for fail at once; any thread may ask.
+    `connect` is told of what kind the pictures are, and their sound, if there is any, and says how they are encoded.
+    `kill` makes whatever is being waited for fail at once; any thread may ask.
     """
 
-    def connect(self, info: SourceInfo) -> str: ...
+    def connect(self, info: SourceInfo, sound_format: bytes | None) -> str: ...
 
     def send(self, frame: Frame, picture: Picture) -> None: ...
 
@@ -60,25 +61,28 @@ class ProcessTransmitter:
         self._options = options
         self._times = (str(open_s), str(write_s))
         self._info: SourceInfo | None = None
+        self._sound: SoundReader | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
 
-    def connect(self, info: SourceInfo) -> str:
+    def connect(self, info: SourceInfo, sound_format: bytes | None) -> str:
         """Connect for pictures as `info` describes them; raises RefusedError where that would never be taken."""
         if self._info is None:
             clear(self._target)
         self._info = info
         picture = picture_format(info, self._options)
-        request = Open(self._target, muxer_options(self._target, info), picture, self._options)
+        self._sound = None if info.sound is None or sound_format is None else SoundReader(info.sound, from_now=True)
+        request = Open(self._target, muxer_options(self._target, info), picture, self._options, sound_format)
         return self._ask(request, "cannot be connected").note
 
     def send(self, frame: Frame, picture: Picture) -> None:
-        """Encode and send one picture, which is free again afterwards."""
+        """Encode and send one picture, which is free again afterwards, and the sound that is heard before it."""
         if self._info is None:
             raise StreamError(f"{self._target.shown}: nothing is connected")
         drawn = encodable(frame, picture, self._info, self._options)
         y, u, v = (bytes(plane) for plane in drawn.planes)
-        self._ask(Send(frame.pts, (y, u, v)), "broke off")
+        sound = () if self._sound is None else tuple(self._sound.take(frame.pts * frame.time_base))
+        self._ask(Send(frame.pts, (y, u, v), sound), "broke off")
 
     def disconnect(self) -> None:
         """Send what is held back and take leave of the server."""

@@ -18,6 +18,7 @@ from stream.sinks.base import Picture
 from stream.sinks.encodable import encodable, picture_format
 from stream.sinks.encode import Packets, PictureEncoder
 from stream.sinks.encoding import FILMS, VideoOptions, container_of, find_encoder, muxer_options
+from stream.sinks.live_sound import LiveSound
 from stream.sinks.partfile import PartFile
 from stream.sinks.sound import Sound
 from stream.source import SourceInfo, StreamError
@@ -34,9 +35,9 @@ class VideoSink:
     Time stamps are the source's own, its start offset included; in mp4 and mov they and the time base are exact. With
     `origin_s`, the moment of the source's time line at which reading began, the output begins there, at 0. Pictures of
     an odd height or width get their last row or column twice. Sound that outlasts the pictures is written to its end,
-    unless the film `ends_early` or the run was `stopped`: then it ends with them. `warnings` says what of the sound is
-    missing. Of a killed run all but the last second can be played: for that the encoder holds back no picture of a live
-    source, and at most ten of a file.
+    unless the film `ends_early` or the run was `stopped`: then it ends with them, as that of a live source does.
+    `warnings` says what of the sound is missing. Of a killed run all but the last second can be played: for that the
+    encoder holds back no picture of a live source, and at most ten of a file.
 
     Raises ValueError for a container or an encoder that there is not, FileExistsError where `path` is taken,
     StreamError where it cannot be written; what was written then stays as NAME.part.EXT.
@@ -64,6 +65,7 @@ class VideoSink:
         self._failed = False
         self._exact = path.suffix.lower() in FILMS
         self._held: Packet[VideoStream] | None = None
+        self._early: Packets = []  # while it is open whether there will be sound
         self.frames_written = 0
         codec = find_encoder(path, self._options)
         self._file = PartFile(path, overwrite=overwrite)
@@ -122,11 +124,13 @@ class VideoSink:
             self._abandon()
             return
         with self._writing():
+            if isinstance(self._sound, LiveSound):
+                self._sound.settle()
             self._mux(self._encoder.finish())
             self._release()
             if self._sound is not None:
                 self._sound.advance(self._encoder.end * self._info.time_base)
-                if not (self._ends_early or failed):
+                if self._info.live or not (self._ends_early or failed):
                     self._sound.finish(self._stopped.is_set)
                 self._sound.close()
             self._output.close()
@@ -152,8 +156,10 @@ class VideoSink:
             options=muxer_options(path, self._info.time_base),
         )
 
-    def _open_sound(self) -> Sound | None:
+    def _open_sound(self) -> Sound | LiveSound | None:
         info = self._info
+        if self._options.sound and info.sound is not None:
+            return LiveSound(info.sound, self._output, container_of(self._file.path), shift_s=-self._origin_s)
         if not self._options.sound or info.sound_url is None:
             return None
         # All of a source's times, of sound and pictures, are moved by the same.
@@ -168,6 +174,10 @@ class VideoSink:
         )
 
     def _mux(self, packets: Packets) -> None:
+        self._early += packets
+        if isinstance(self._sound, LiveSound) and self._sound.is_awaited:
+            return
+        packets, self._early = self._early, []
         for packet in packets:
             if not self._exact:
                 self._output.mux(packet)

@@ -37,6 +37,7 @@ from engines.results import Image  # noqa: E402
 from engines.yolo import DetectorOptions, PersonDetector  # noqa: E402
 from stream.build import Models, open_models, open_session  # noqa: E402
 from stream.config import Config, load_config  # noqa: E402
+from stream.memory import use_few_arenas  # noqa: E402
 from stream.session import Session  # noqa: E402
 
 ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", ROOT.parent / "shared" / "assets"))
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--max-age", type=float, default=0.4, help="seconds")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")
     args = parser.parse_args()
+    use_few_arenas()  # as run.py does
     settings = [f"models.detector={args.detector}", f"models.pose={args.pose}", *args.set]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -228,6 +230,7 @@ def report(
         print(f"recovery of {len(found)} faults: p50 {p50:.2f}, p95 {p95:.2f}, worst {worst:.2f} s")
     warm = np.array(memory[len(memory) // 3 :])
     slope = np.polyfit(warm[:, 0], warm[:, 1], 1)[0] * 1000 if len(warm) > 2 else float("nan")
+    print("resident MB at each tenth:", *(f"{memory[len(memory) * i // 10][1]:.0f}" for i in range(10)))
     print(f"resident {memory[-1][1]:.0f} MB, {slope:+.2f} MB per 1,000 frames over the last two thirds")
 
 

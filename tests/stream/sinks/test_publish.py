@@ -52,7 +52,7 @@ class FakeTransmitter:
         self.is_sending = threading.Event()
         self.has_sent = threading.Semaphore(0)
 
-    def connect(self, info: SourceInfo) -> str:
+    def connect(self, info: SourceInfo, sound_format: bytes | None) -> str:
         self.attempts += 1
         if self._connects and (error := self._connects.pop(0)):
             raise error
