@@ -84,6 +84,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
     check_outputs(sources, config.output)
     stopped, meter, several = threading.Event(), Meter(), len(sources) > 1
     limit = AgeLimit(config.live.max_age_s)
+    is_watched = config.show or config.serve.address is not None
     with ExitStack() as engines, ExitStack() as stack:
         # A file or an output that cannot be should fail before the models are loaded; the test device would grow old
         # while they are. Cameras and streams are connected after.
@@ -110,7 +111,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             ),
             outputs=(*outputs, *names),
             # Whoever watches wants each frame when it is ready.
-            _most=1 if config.show or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
+            _most=1 if is_watched or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,
             _pipeline=_pipeline(config, feeds, models, meter),
             _shared=shared if screen is None else (*shared, screen),

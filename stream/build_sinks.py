@@ -29,6 +29,7 @@ from stream.sinks.segments import Film, Segments
 from stream.sinks.target import is_stream
 from stream.sinks.utc import UtcClock, utc_stamp
 from stream.sinks.video import VideoSink
+from stream.sinks.web import open_web
 from stream.sinks.writer import Writer
 from stream.source import SourceInfo, without_credentials
 
@@ -76,7 +77,7 @@ def open_outputs(run: Run, feed: Feed) -> tuple[str, ...]:
 
 
 def open_shared(run: Run, feeds: Sequence[Feed], stack: ExitStack) -> tuple[tuple[Sink, ...], tuple[str, ...]]:
-    """Open the outputs that take the results of all sources, which `stack` closes, and their names."""
+    """Open what takes the results of all sources, which `stack` closes: the outputs, with their names, and the page."""
     sinks: list[Sink] = []
     names = []
     for output in run.config.output:
@@ -86,6 +87,18 @@ def open_shared(run: Run, feeds: Sequence[Feed], stack: ExitStack) -> tuple[tupl
                 sinks.append(Writer(records, output, run.meter, run.limit))
                 stack.push(partial(close_sink, sinks[-1]))
                 names.append(output)
+    if run.config.serve.address is not None:
+        sources = tuple(feed.name for feed in feeds)
+        page = open_web(
+            sources,
+            lambda: tuple(feed.snapshot() for feed in feeds),
+            run.config.serve,
+            run.config.style,
+            run.say,
+            run.utc_of(feeds),
+        )
+        stack.push(partial(close_sink, page))
+        sinks.append(page)
     return tuple(sinks), tuple(names)
 
 

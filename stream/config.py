@@ -21,6 +21,7 @@ from stream.sinks.keep import RecordingOptions
 from stream.sinks.video import VideoOptions
 from stream.smooth import SmoothOptions
 from stream.source import SourceOptions
+from stream.web.options import ServeOptions
 from tracker.tracker import TrackerOptions
 
 T = TypeVar("T")
@@ -84,6 +85,7 @@ class Config:
     style: Style = field(default_factory=Style)
     video: VideoOptions = field(default_factory=VideoOptions)
     recording: RecordingOptions = field(default_factory=RecordingOptions)
+    serve: ServeOptions = field(default_factory=ServeOptions)
 
     def __post_init__(self) -> None:
         if self.tracker.high_score != TrackerOptions().high_score:

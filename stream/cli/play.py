@@ -24,6 +24,7 @@ from stream.config import Config, load_config, to_yaml
 from stream.pipeline import Result
 from stream.session import Session
 from stream.source import StreamError, without_credentials
+from stream.web.options import DEFAULT_ADDRESS, TOKEN_VARIABLE
 
 EXIT_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 DAMAGED = 1
@@ -46,6 +47,12 @@ def add_parser(commands: Any) -> None:
                      "NAME.m3u8), records (.jsonl .coco.json .mot.txt .csv), "
                      "a folder/ of pictures; {source} in it is the name of the source; repeatable")  # fmt: skip
     out.add_argument("--show", action="store_const", const=True, help="a window; q or ESC quits, s saves a snapshot")
+    out.add_argument("--serve", nargs="?", const=DEFAULT_ADDRESS, dest="serve.address", metavar="HOST:PORT",
+                     help="a web page with every source live, its figures and poses; also JSON, server-sent events, "
+                     f"MJPEG, /healthz, /metrics ({DEFAULT_ADDRESS})")  # fmt: skip
+    out.add_argument("--serve-token", dest="serve.token", metavar="TOKEN",
+                     help=f"what the page wants to be told; better by {TOKEN_VARIABLE} in the environment (beyond this "
+                     "machine one is made)")  # fmt: skip
     out.add_argument("--overwrite", action="store_const", const=True, help="replace outputs that exist")
     out.add_argument("--segment", type=duration, dest="recording.segment_s", metavar="TIME",
                      help="cut videos and records into files of 60s, 10m or 1h, named by the time of day: "
@@ -146,10 +153,11 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.print_config:
         source, output = (tuple(map(without_credentials, names)) for names in (config.source, config.output))
-        sys.stdout.write(to_yaml(replace(config, source=source, output=output)))
+        serve = replace(config.serve, token=None)
+        sys.stdout.write(to_yaml(replace(config, source=source, output=output, serve=serve)))
         return 0
-    if config.source and not (config.output or config.show):
-        raise ValueError("nothing to do with the poses: give --output FILE or --show")
+    if config.source and not (config.output or config.show or config.serve.address):
+        raise ValueError("nothing to do with the poses: give --output FILE, --show or --serve")
     console = Console(stderr=True, highlight=False)
     tell = partial(console.print, markup=False, soft_wrap=True)
     session: Session | None = None
