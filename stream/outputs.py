@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from stream.images import find_pictures
 from stream.sinks.partfile import part_path
-from stream.sinks.target import target_of
+from stream.sinks.target import PLAYLIST, segments_of, target_of
 from stream.source import is_device, is_network, local_path, without_credentials
 from stream.streams_file import NamedSource
 
@@ -85,6 +85,11 @@ def _check_shared(output: str, sources: Sequence[NamedSource]) -> None:
     raise ValueError(f"{output}: one output for {len(sources)} sources, and {reason}; write {example}")
 
 
+def _segments(place: Path) -> list[Path]:
+    """The files of an earlier stream that are deleted where a playlist is written anew."""
+    return segments_of(place) if place.suffix.lower() == PLAYLIST else []
+
+
 def _check_apart(source: str, output: str) -> None:
     """Raise ValueError where writing `output` would write over what `source` names."""
     place = Path(output)
@@ -92,5 +97,5 @@ def _check_apart(source: str, output: str) -> None:
         pictures = find_pictures(source) or []
         if any(picture.resolve().parent == place for picture in pictures):
             raise ValueError(f"the output {output} holds the source's own pictures; name another folder")
-    elif local_path(source).resolve() in (place, part_path(place)):
+    elif local_path(source).resolve() in (place, part_path(place), *_segments(place)):
         raise ValueError(f"the output {output} is the source, or would be written over it; give it another name")

@@ -65,7 +65,7 @@ def _listed(address: str) -> Iterator[tuple[str | None, str]]:
         return
     path = local_path(address)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such list of sources; check the path") from error
     except UnicodeDecodeError as error:

@@ -64,12 +64,14 @@ def target_of(output: str) -> Target:
 def check_free(target: Target, *, overwrite: bool) -> None:
     """Make the folder of a playlist; for other targets do nothing.
 
-    Raises FileExistsError where the playlist exists and no `overwrite`, StreamError where nothing can be written.
+    Raises FileExistsError where the playlist or a segment of its name exists and no `overwrite`, StreamError where
+    nothing can be written.
     """
     if (playlist := target.playlist) is None:
         return
-    if playlist.exists() and not overwrite:
-        raise FileExistsError(f"{playlist}: exists already; name another output or give --overwrite")
+    taken = [path for path in (playlist, *segments_of(playlist)) if path.exists()]
+    if taken and not overwrite:
+        raise FileExistsError(f"{taken[0]}: exists already; name another output or give --overwrite")
     with _writing(playlist):
         playlist.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(playlist.parent, os.W_OK):
@@ -80,11 +82,16 @@ def clear(target: Target) -> None:
     """Delete an older playlist with its segments; for other targets do nothing."""
     if (playlist := target.playlist) is None:
         return
-    segment = re.compile(re.escape(playlist.stem) + r"-\d{6,}\.ts")
     with _writing(playlist):
-        for path in list(playlist.parent.iterdir()):
-            if path == playlist or segment.fullmatch(path.name):
-                path.unlink()
+        for path in (playlist, *segments_of(playlist)):
+            path.unlink(missing_ok=True)
+
+
+def segments_of(playlist: Path) -> list[Path]:
+    """What is there of a playlist's segments, by their names: exactly six digits, as no recording of ours has."""
+    name = re.compile(re.escape(playlist.stem) + r"-\d{6}\.ts")
+    folder = playlist.parent
+    return sorted(path for path in folder.iterdir() if name.fullmatch(path.name)) if folder.is_dir() else []
 
 
 @contextmanager

@@ -126,8 +126,10 @@ class ProcessTransmitter:
             raise StreamError(f"{self._target.shown}: closed")
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, *self._times],
+            # -P: else an av.py in the folder one works in would be taken for the library.
+            [sys.executable, "-P", "-c", _PROGRAM, *self._times],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the program, which ends it in good order
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )

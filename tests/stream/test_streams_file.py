@@ -36,6 +36,12 @@ def test_names_that_would_be_the_same_are_numbered_around_those_that_were_given(
     assert [source.is_named for source in found] == [False, False, True, False]
 
 
+def test_a_list_may_begin_with_the_mark_that_editors_write(tmp_path: Path) -> None:
+    listing = tmp_path / "yard.streams"
+    listing.write_text("door = rtsp://cam/live\n", encoding="utf-8-sig")
+    assert [(source.name, source.url) for source in read_sources([str(listing)])] == [("door", "rtsp://cam/live")]
+
+
 def test_a_list_stands_for_its_lines_and_looks_for_files_beside_itself(tmp_path: Path) -> None:
     listing = tmp_path / "yard.streams"
     lines = (

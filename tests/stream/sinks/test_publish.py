@@ -18,7 +18,7 @@ from stream.meter import Meter
 from stream.pipeline import Result
 from stream.sinks.base import Picture
 from stream.sinks.publish import PublishSink, publish
-from stream.sinks.target import clear, target_of
+from stream.sinks.target import check_free, clear, target_of
 from stream.sinks.transmitter import RefusedError
 from stream.sinks.video import VideoOptions
 from stream.source import SourceInfo, StreamError
@@ -325,6 +325,18 @@ def test_a_playlist_that_exists_is_kept_unless_it_may_be_replaced_with_its_segme
     assert len(list(tmp_path.iterdir())) == 4  # nothing is deleted before there is a first picture
     clear(target_of(str(playlist)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["live-2.ts", "other-000007.ts"]
+
+
+def test_files_with_names_like_segments_are_kept(tmp_path: Path) -> None:
+    recording, segment = tmp_path / "cam-20261122.ts", tmp_path / "cam-000001.ts"
+    target = target_of(str(tmp_path / "cam.m3u8"))
+    recording.touch()
+    check_free(target, overwrite=False)
+    segment.touch()
+    with pytest.raises(FileExistsError, match=r"cam-000001\.ts: exists already"):
+        check_free(target, overwrite=False)
+    clear(target)
+    assert list(tmp_path.iterdir()) == [recording]
 
 
 def test_a_folder_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
