@@ -70,10 +70,10 @@ def _drops(states: Sequence[FeedState]) -> Metric:
 
 
 def _ages(states: Sequence[FeedState]) -> Metric:
-    """Quantiles since the start of the run."""
+    """Quantiles since the start of the run, of the sources that had a frame."""
     name = "posestream_frame_age_seconds"
     summary = Metric(name, "Age of frames at the outputs, since the start.", "summary")
-    for state in states:
+    for state in (state for state in states if state.frames):
         for quantile, age_s in zip(_QUANTILES, state.ages_s, strict=True):
             summary.add_sample(name, {"source": state.name, "quantile": quantile}, age_s)
         summary.add_sample(f"{name}_count", {"source": state.name}, state.frames)

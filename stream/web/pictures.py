@@ -96,21 +96,19 @@ class Gallery:
         self._board = board
         self._style = style
         self._executor = executor
-        self._made: dict[tuple[str, int], asyncio.Future[Jpeg]] = {}
+        self._made: dict[tuple[str, int], tuple[int, asyncio.Future[Jpeg]]] = {}
 
     async def newer(self, source: str, number: int, rung: Callable[[], int]) -> Jpeg:
         """The newest picture of a source, once there is one of a higher number; `rung` is asked for then."""
         pinned = await self._board.newer(source, number)
         key = source, rung()
-        made = self._made.get(key)
-        if made is None or (made.done() and (made.exception() or made.result().number < pinned.number)):
+        made_of, made = self._made.get(key, (0, None))
+        if made is None or made_of < pinned.number:
             loop = asyncio.get_running_loop()
             made = loop.run_in_executor(self._executor, encode, pinned, RUNGS[key[1]], self._style)
-            self._made[key] = made
-        # One who gives up must not take the picture from the others. One in the making may be older than what was
-        # asked for: it is newer than what this client had, or is asked for again.
-        jpeg = await asyncio.shield(made)
-        return jpeg if jpeg.number > number else await self.newer(source, number, rung)
+            self._made[key] = pinned.number, made
+        # One who gives up must not take the picture from the others.
+        return await asyncio.shield(made)
 
 
 def encode(pinned: Pinned, rung: Rung, style: Style) -> Jpeg:

@@ -110,9 +110,9 @@ class WebServer:
         for file in files("stream.web").joinpath("static").iterdir():
             get("/" if file.name == _PAGE else f"/{file.name}", _static(file.name, file.read_bytes()))
         get("/api/state", self._state)
-        get("/api/events", Events(self._board, self._states, seats).events)
+        get("/api/events", Events(self._board, self._states, seats).events, allow_head=False)
         get("/api/live", Live(self._board, gallery, seats).live)
-        get("/stream/{source:.+}.mjpeg", streams.mjpeg)
+        get("/stream/{source:.+}.mjpeg", streams.mjpeg, allow_head=False)
         get("/snapshot/{source:.+}.jpg", streams.snapshot)
         get("/healthz", self._health)
 

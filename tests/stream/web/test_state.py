@@ -75,7 +75,7 @@ def test_a_file_may_take_as_long_as_it_likes() -> None:
 
 
 def test_the_metrics_are_those_of_each_source() -> None:
-    text = RunMetrics(lambda: [make_state("door"), make_state("yard", State.LOST)], lambda: 3).text().decode()
+    text = RunMetrics(lambda: [make_state("door"), make_state("yard", State.LOST, frames=0)], lambda: 3).text().decode()
     lines = text.splitlines()
     for line in (
         'posestream_frames_total{source="door"} 7.0',
@@ -95,3 +95,4 @@ def test_the_metrics_are_those_of_each_source() -> None:
         "posestream_web_clients 3.0",
     ):
         assert line in lines
+    assert not [line for line in lines if line.startswith("posestream_frame_age_seconds") and "yard" in line]
