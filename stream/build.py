@@ -29,7 +29,7 @@ from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
 from stream.models import opened
-from stream.outputs import check_outputs
+from stream.outputs import check_outputs, files_of
 from stream.pace import DetectionPace
 from stream.painter import Painter
 from stream.pipeline import Pipeline
@@ -91,7 +91,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
         if models is None and any(source.url.startswith(TEST_DEVICE) for source in sources):
             models = engines.enter_context(open_models(config.models, say))
         feeds = _open_feeds(config, sources, limit, say, stack)
-        run = Run(config, meter, limit, stopped, say, several)
+        run = Run(config, meter, limit, stopped, say, several, files_of(sources, config.output))
         outputs: list[str] = []
         for feed in feeds:
             stack.enter_context(feed)

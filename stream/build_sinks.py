@@ -45,6 +45,8 @@ class Run:
     say: Say
     several: bool
     """Whether there is more than one source."""
+    files: frozenset[str] = frozenset()
+    """Full paths that the run reads or writes."""
     utc: UtcClock = field(default_factory=UtcClock)
 
     def utc_of(self, feeds: Sequence[Feed]) -> UtcOf | None:
@@ -194,5 +196,6 @@ def open_output(run: Run, place: str, feed: Feed) -> Sink:
         return Segments(
             path, info, open_film, run.say,
             origin_s=origin_s, overwrite=config.overwrite, recording=config.recording, utc=run.utc,
+            others=run.files,
         )  # fmt: skip
     return open_film(path, info, origin_s)

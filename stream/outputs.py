@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from stream.images import find_pictures
 from stream.sinks.partfile import part_path
@@ -31,9 +31,15 @@ def is_records(output: str) -> bool:
 def place_of(output: str, source: str, *, several: bool) -> str:
     """An output's name or address for one source: its name stands for {source}, and where a stream has no path."""
     place = output.replace(PLACEHOLDER, source)
-    if several and is_network(place) and not urlsplit(place).path.strip("/") and not place.startswith("udp"):
-        return f"{place.rstrip('/')}/{source}"
-    return place
+    is_bare = several and is_network(place) and not urlsplit(place).path.strip("/")
+    # By RTMP the first word of the path is the application, which nobody can guess.
+    return _below(place, source) if is_bare and urlsplit(place).scheme in ("rtsp", "rtsps") else place
+
+
+def _below(address: str, name: str) -> str:
+    """An address with one more name in its path, before what may follow that."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def check_outputs(sources: Sequence[NamedSource], outputs: Sequence[str]) -> None:
@@ -46,14 +52,25 @@ def check_outputs(sources: Sequence[NamedSource], outputs: Sequence[str]) -> Non
             target_of(output)
         if several:
             _check_shared(output, sources)
-    names = [source.name for source in sources]
-    places = [place for output in outputs for place in _places(output, names)]
+    places = places_of(sources, outputs)
     for place in places:
         if places.count(place) > 1:
             raise ValueError(f"two outputs to {without_credentials(place)}; give each a name of its own")
         for source in sources:
             if not is_device(source.url) and not is_network(source.url):
                 _check_apart(source.url, place)
+
+
+def places_of(sources: Sequence[NamedSource], outputs: Sequence[str]) -> list[str]:
+    """Where all outputs of a run go: full paths, those of folders with a / at the end, and addresses."""
+    names = [source.name for source in sources]
+    return [place for output in outputs for place in _places(output, names)]
+
+
+def files_of(sources: Sequence[NamedSource], outputs: Sequence[str]) -> frozenset[str]:
+    """The full paths that a run reads or writes, and that no output may stray into."""
+    urls = [source.url for source in sources if not is_device(source.url) and not is_network(source.url)]
+    return frozenset([*(str(local_path(url).resolve()) for url in urls), *places_of(sources, outputs)])
 
 
 def _places(output: str, names: Sequence[str]) -> list[str]:
@@ -74,10 +91,10 @@ def _check_shared(output: str, sources: Sequence[NamedSource]) -> None:
         return
     if is_network(output):
         shown = without_credentials(output)
-        if shown.startswith("udp"):
+        if urlsplit(shown).scheme == "udp":
             remedy = "publish by RTSP or RTMP, or run the program once for each source"
         else:
-            remedy = f"write {shown.rstrip('/')}-{PLACEHOLDER}"
+            remedy = f"write {_below(shown, PLACEHOLDER)}"
         raise ValueError(f"{shown}: one address for {len(sources)} sources, and each needs its own; {remedy}")
     path = Path(output)
     example = f"{output}{PLACEHOLDER}/" if is_folder(output) else str(path.with_name(f"{PLACEHOLDER}-{path.name}"))

@@ -15,6 +15,7 @@ from engines.lock import alone
 from stream.sinks.encoding import CONTAINERS
 from stream.sinks.keep import Keep, Recording, surplus
 from stream.sinks.partfile import added, part_path, split_name
+from stream.sinks.salvage import cut_back
 from stream.sinks.utc import UtcClock, utc_of_stamp, utc_stamp
 from stream.source import StreamError
 
@@ -41,6 +42,7 @@ class Archive:
         self._say = say
         self._last_ms = 0
         self._is_short = False
+        self._is_hindered = False
         stem, ending = (re.escape(text) for text in split_name(path))
         self._name = re.compile(rf"{stem}-{_STAMP}{ending}")
         self._part_name = re.compile(rf"{stem}-{_STAMP}\.part{ending}")
@@ -72,24 +74,29 @@ class Archive:
         for path, stamp in self._matching(self._name):
             began_ns = utc_of_stamp(stamp)
             if began_ns is not None and path.is_file():
-                found.append(Recording(path, began_ns, path.stat().st_size))
+                with suppress(OSError):  # gone in the meantime
+                    found.append(Recording(path, began_ns, path.stat().st_size))
         return sorted(found, key=lambda recording: recording.began_ns)
 
     def adopt(self, writing: Path | None = None) -> list[Path]:
         """Give their names to files that a killed run, or a full disk, left as parts; those names.
 
-        Parts that hold headers and no frame are deleted, others that cannot be read stay as they are. The file that is
-        to be called `writing` is being written, and left alone.
+        Records are cut back to what is whole. Films that hold headers and no frame, and records without a whole line,
+        are deleted; films that cannot be read stay as they are. The file that is to be called `writing` is being
+        written, and left alone.
         """
         adopted = []
         for part, stamp in self._matching(self._part_name):
             path = added(self._path, f"-{stamp}")
-            if path == writing or path.exists():
-                continue
-            if _holds_something(part):
-                adopted.append(part.replace(path))
-            elif part.stat().st_size <= STUB_BYTES:
-                part.unlink()
+            try:
+                if path == writing or path.exists():
+                    continue
+                if _holds_something(part):
+                    adopted.append(part.replace(path))
+                elif part.stat().st_size <= STUB_BYTES or part.suffix.lower() not in CONTAINERS:
+                    part.unlink()
+            except OSError as error:
+                self._pass_by(f"{part.name} cannot be given its name", error)
         return adopted
 
     def tidy(self) -> None:
@@ -97,9 +104,9 @@ class Archive:
         if self._keep is None:
             return
         recordings, now_ns = self.finished(), self._utc.now_ns()
-        gone = surplus(recordings, self._keep, now_ns, shutil.disk_usage(self._path.parent).free)
+        gone = surplus(recordings, self._keep, now_ns, self._free_bytes())
         for recording in gone:
-            recording.path.unlink(missing_ok=True)
+            self._delete(recording.path)
         if not self._is_short and len(gone) > len(surplus(recordings, self._keep, now_ns, _ROOMY)):
             self._is_short = True
             self._say(f"{self._path}: the disk is nearly full; less of the recording is kept than was asked for")
@@ -109,17 +116,42 @@ class Archive:
         if self._keep is None:
             return False
         self.adopt(writing)
-        recordings = self.finished()
-        if not recordings:
+        deleted = next((each.path for each in self.finished() if self._delete(each.path)), None)
+        if deleted is None:
             return False
-        recordings[0].path.unlink(missing_ok=True)
-        self._say(f"{self._path}: the disk is full; {recordings[0].path.name}, the oldest of it, is deleted")
+        self._say(f"{self._path}: the disk is full; {deleted.name}, the oldest of it, is deleted")
         self.tidy()
         return True
 
+    def _delete(self, path: Path) -> bool:
+        """Delete a file; False where that cannot be, of which is told."""
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._pass_by(f"{path.name} cannot be deleted", error)
+            return False
+        return True
+
+    def _pass_by(self, what: str, error: OSError) -> None:
+        """Tell of the first file that the system does not let us have."""
+        if not self._is_hindered:
+            self._is_hindered = True
+            self._say(f"{self._path}: {what} ({error.strerror}); it is passed by")
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self._path.parent).free
+        except OSError:
+            return _ROOMY
+
     def _matching(self, pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
         """The entries of the folder whose whole name fits, with their stamps."""
-        found = ((path, pattern.fullmatch(path.name)) for path in self._path.parent.iterdir())
+        try:
+            entries = list(self._path.parent.iterdir())
+        except OSError as error:
+            self._pass_by("the folder cannot be read", error)
+            return []
+        found = ((path, pattern.fullmatch(path.name)) for path in entries)
         return [(path, match[1]) for path, match in found if match]
 
     def _free_ms(self, began_ns: int) -> int:
@@ -137,9 +169,9 @@ class Archive:
 
 
 def _holds_something(part: Path) -> bool:
-    """Whether there is a packet to be read in a film, or anything at all in records."""
+    """Whether there is a packet to be read in a film, or a whole line in records, which are cut back to such."""
     if part.suffix.lower() not in CONTAINERS:
-        return part.stat().st_size > 0
+        return cut_back(part)
     with suppress(av.FFmpegError), av.open(f"file:{part}") as film:
         return any(packet.size for packet in film.demux())
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TypeAlias
 
 import av
@@ -17,6 +18,9 @@ from stream.sinks.clock import USUAL_RATE, FrameClock
 from stream.sinks.encoding import VideoOptions, bits_per_second, encoder_settings, pixel_format
 
 Packets: TypeAlias = "list[Packet[VideoStream]]"
+
+_MUXERS_90_KHZ = frozenset({"mpegts", "hls", "rtsp"})
+"""They count in ticks of 1/90,000 s, and fail where two pictures fall into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class PictureEncoder:
     """Encodes pictures for an output that is not started yet, into a stream that it adds there.
 
     With `live` nothing is held back: every picture's packet comes at once. With `key_every_s` there is a key frame at
-    least so often. Raises ValueError or av.FFmpegError where FFmpeg's encoder of that name does not open.
+    least so often. A picture that comes within a tick of the one before, as the muxer counts, is put off until the next
+    tick. Raises ValueError or av.FFmpegError where FFmpeg's encoder of that name does not open.
     """
 
     def __init__(
@@ -52,6 +57,9 @@ class PictureEncoder:
         self._clock = FrameClock(picture.rate, picture.time_base)
         self._key_every = None if key_every_s is None else round(Fraction(key_every_s) / picture.time_base)
         self._next_key: int | None = None
+        is_90_khz = output.format.name in _MUXERS_90_KHZ
+        self._step = ceil(1 / (90_000 * picture.time_base)) if is_90_khz else 0
+        self._soonest: int | None = None
         stream = output.add_stream(encoder, rate=picture.rate or USUAL_RATE)
         if not isinstance(stream, VideoStream):
             raise ValueError(f"{encoder} encodes no video")
@@ -74,6 +82,9 @@ class PictureEncoder:
 
     def encode(self, frame: av.VideoFrame, pts: int) -> Packets:
         """The packets that are ready once this picture, 4:2:0 and of the size agreed on, is in."""
+        if self._step:
+            pts = pts if self._soonest is None else max(pts, self._soonest)
+            self._soonest = pts + self._step
         frame.pts, frame.time_base = pts, self._picture.time_base
         if self._key_every is not None and (self._next_key is None or pts >= self._next_key):
             frame.pict_type = PictureType.I

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 import av
 from av import logging
@@ -60,8 +59,8 @@ def _encode_grey(name: str, picture: PictureFormat, options: VideoOptions) -> Pa
     """The packets of a few grey pictures."""
     height, width = picture.size
     with av.open(os.devnull, "w", format="null") as output:
-        # Without the preset, which may be one of another encoder.
-        encoder = PictureEncoder(output, name, picture, replace(options, preset=None), live=True)
+        # With the preset asked for: an encoder that has none of that name would not open for the stream either.
+        encoder = PictureEncoder(output, name, picture, options, live=True)
         interval = max(1, round(1 / (picture.time_base * (picture.rate or USUAL_RATE))))
         packets = []
         for number in range(_TRIAL):

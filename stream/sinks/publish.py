@@ -78,6 +78,7 @@ class PublishSink:
         self._connected_s: float | None = None
         self._lost_at_s: float | None = None
         self._reason: str | None = None  # why there is no connection
+        self._is_killed = False
         self._failures = 0
         self._losses = 0
         self._lost_s = 0.0
@@ -107,7 +108,7 @@ class PublishSink:
     def close(self, *, failed: bool = False) -> None:
         """Send what waits, take leave of the server, and break that off where it takes too long.
 
-        Raises what ended the stream for good, and StreamError where there never was a connection.
+        Raises what ended the stream for good, and StreamError where nothing was sent because of the server.
         """
         self._queue.close(self._shown)
         if self._thread.ident is not None:
@@ -115,12 +116,15 @@ class PublishSink:
                 self._closing.set()
                 self._thread.join(CLOSE_S)
                 if self._thread.is_alive():
+                    self._is_killed = True
                     self._transmitter.kill()
             self._thread.join()
         self._raise()
         was_tried = self._thread.ident is not None and not self._is_over
-        if was_tried and not (self.frames_sent or failed or self._stopped.is_set()):
-            raise StreamError(f"{self._shown}: nothing was sent, as {self._reason}")
+        never = None if self._connected_s is not None else "there was no connection before the end"
+        reason = self._reason or never
+        if was_tried and reason and not (self.frames_sent or failed or self._stopped.is_set()):
+            raise StreamError(f"{self._shown}: nothing was sent, as {reason}")
 
     def _start(self, info: SourceInfo) -> None:
         self._info = info
@@ -193,6 +197,8 @@ class PublishSink:
                 self._sound_format = _sound_format_of(info)
                 note = self._transmitter.connect(info, self._sound_format)
             except StreamError as error:
+                if self._is_killed:
+                    return False
                 self._failures += 1
                 self._reason = str(error)
                 if isinstance(error, RefusedError) or not self._is_lossy:
@@ -226,7 +232,9 @@ class PublishSink:
             self._failures = 0
         self._failures += 1
         self._losses += 1
-        self._lost_at_s, self._connected, self._reason = now_s, None, str(error)
+        self._lost_at_s, self._connected = now_s, None
+        if not self._is_killed:
+            self._reason = str(error)
         if not self._closing.is_set():
             self._say(f"connection lost, trying again: {error}")
 

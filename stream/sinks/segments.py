@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -36,7 +36,8 @@ class Segments:
 
     With a `recording` that is cut, a file begins every `segment_s` of media time, counted from the first frame, and is
     called by the time of day, as told by `utc`: see Archive. Else where the pictures change, out.mp4 goes on in
-    out-2.mp4, out-3.mp4, …; names that are taken are passed by, unless they may be overwritten.
+    out-2.mp4, out-3.mp4, …; names that are taken are passed by, unless they may be overwritten, and always those of the
+    `others`, full paths that the run reads or writes elsewhere.
 
     The first file of all begins with `origin_s`, the moment at which reading began, every other one with its first
     frame, at 0. `say` is told of changes, by the thread that writes. A full disk ends the recording, unless files of it
@@ -54,6 +55,7 @@ class Segments:
         overwrite: bool = False,
         recording: RecordingOptions | None = None,
         utc: UtcClock | None = None,
+        others: Collection[str] = (),
     ) -> None:
         recording = recording or RecordingOptions()
         self._path = path
@@ -61,6 +63,7 @@ class Segments:
         self._open_film = open_film
         self._say = say
         self._overwrite = overwrite
+        self._others = others
         self._origin_s = origin_s
         self._span_s = None if recording.segment_s is None else Fraction(recording.segment_s)
         self._archive: Archive | None = None
@@ -71,6 +74,7 @@ class Segments:
         self._warnings: tuple[str, ...] = ()
         self._is_empty = True
         self._film: Film | None = None
+        self._film_path = path
         if self._span_s is None:
             self._film = open_film(path, info, origin_s)
             self.needs_picture = self._film.needs_picture
@@ -136,8 +140,8 @@ class Segments:
         self._info = replace(self._info, size=size, color=color)
         # A live source that is recorded by the time of day begins when its first picture is there.
         keeps_lead = is_first and not (self._archive and self._info.live)
-        film = self._open_film(path, self._info, self._origin_s if keeps_lead else frame.time)
-        last, self._film, self._is_empty = self._film, film, True
+        film = self._opened(path, self._origin_s if keeps_lead else frame.time)
+        last, self._film, self._film_path, self._is_empty = self._film, film, path, True
         if last is not None:
             try:
                 self._finish(last, last.cut)
@@ -146,6 +150,15 @@ class Segments:
                     raise
         if self._archive is not None:
             self._archive.tidy()
+
+    def _opened(self, path: Path, origin_s: float) -> Film:
+        """A new file, for which room is made where the disk is full; the one at hand is still being written."""
+        try:
+            return self._open_film(path, self._info, origin_s)
+        except StreamError as error:
+            if not self._has_made_room(error, writing=self._film_path if self._film else None):
+                raise
+            return self._open_film(path, self._info, origin_s)
 
     def _put(self, result: Result, picture: Picture | None) -> None:
         if self._film is not None:
@@ -186,7 +199,9 @@ class Segments:
 
     def _is_free(self, path: Path) -> bool:
         """Whether a file may have this name; a part may be another output's that is being written."""
-        return not part_path(path).exists() and (self._overwrite or not path.exists())
+        if str(path.resolve()) in self._others or part_path(path).exists():
+            return False
+        return self._overwrite or not path.exists()
 
 
 def _kind_of(frame: Frame, info: SourceInfo) -> tuple[tuple[int, int], Color]:

@@ -12,6 +12,7 @@ import os
 import pickle
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Close:
 
 
 Request = Open | Send | Close
+Choose = Callable[[PictureFormat, VideoOptions], tuple[str, str]]
+"""Chooses the encoder for such pictures, and says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,11 @@ class Reply:
 
 
 class Sender:
-    """One connection after another, each with its encoder."""
+    """One connection after another, each with its encoder, which is chosen once for all pictures of a kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose: Choose = choose_encoder) -> None:
+        self._choose = choose
+        self._choices: dict[tuple[PictureFormat, VideoOptions], tuple[str, str]] = {}
         self._output: av.container.OutputContainer | None = None
         self._encoder: PictureEncoder | None = None
         self._sound: SoundConverter | None = None
@@ -111,7 +116,11 @@ class Sender:
     def _open(self, request: Open) -> Reply:
         self.close()
         target, picture = request.target, request.picture
-        encoder, note = choose_encoder(picture, request.options)
+        kind = (picture, request.options)
+        is_new = kind not in self._choices
+        if is_new:
+            self._choices[kind] = self._choose(*kind)
+        encoder, note = self._choices[kind]
         has_sound = request.sound_format is not None
         muxer = request.muxer | (_NOT_HELD_BACK if has_sound else {})
         self._output = av.open(target.address, "w", format=target.muxer, options=muxer)
@@ -120,6 +129,9 @@ class Sender:
                 self._output, encoder, picture, request.options, live=True, key_every_s=target.key_every_s
             )
         except av.FFmpegError as error:
+            if not is_new:  # It did once: the next attempt chooses anew.
+                del self._choices[kind]
+                raise
             raise ValueError(f"encoder {encoder} does not open ({error.strerror}); check --encoder") from error
         if request.sound_format is not None:
             note += self._add_sound(self._output, request.sound_format)
@@ -181,7 +193,7 @@ def serve(requests: BinaryIO, replies: BinaryIO, within: Callable[[Request | Non
     while True:
         try:
             request = pickle.load(requests)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # the latter in the middle of one
             within(Close())
             sender.answer(Close())
             return
@@ -206,9 +218,16 @@ def main() -> None:
             # An alarm that nobody handles ends the process, whoever holds Python's lock.
             signal.setitimer(signal.ITIMER_REAL, 0 if request is None else limit_s)
 
-    with suppress(BrokenPipeError):
+    failure: BaseException | None = None
+    try:
         serve(sys.stdin.buffer, replies, within)
-    os._exit(0)  # without asking FFmpeg again, which may hang
+    except BrokenPipeError:
+        pass
+    except BaseException as error:  # noqa: BLE001 - this is the end of the process, whatever it was
+        failure = error
+        traceback.print_exception(error)
+    finally:
+        os._exit(0 if failure is None else 1)  # without asking FFmpeg again, which may hang
 
 
 if __name__ == "__main__":

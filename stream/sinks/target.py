@@ -120,6 +120,8 @@ def _rtsp(output: str, shown: str) -> Target:
 
 
 def _rtmp(output: str, shown: str) -> Target:
+    if not urlsplit(output).path.strip("/"):
+        raise ValueError(f"{shown}: the address names no stream; write for example rtmp://127.0.0.1/live/cam")
     return Target(output, shown, "flv", {"flvflags": "no_duration_filesize", "flush_packets": "1"})
 
 
@@ -133,9 +135,13 @@ def _udp(output: str, shown: str) -> Target:
 
 
 def _playlist(path: Path) -> Target:
+    if "%" in str(path) or ":" in path.name:
+        raise ValueError(f"{path}: players would misread a % in the path, or a : in the name; name it otherwise")
+    # In full, so that FFmpeg takes no folder with a colon for a protocol.
+    segments = path.absolute().with_name(f"{path.stem}-%06d.ts")
     options = {
         "hls_time": f"{SEGMENT_S:g}",
-        "hls_segment_filename": str(path.with_name(f"{path.stem.replace('%', '%%')}-%06d.ts")),
+        "hls_segment_filename": str(segments),
     }
     return Target(f"file:{path}", str(path), "hls", options, SEGMENT_S, path)
 

@@ -23,7 +23,7 @@ OPEN_S, WRITE_S = 10.0, 5.0
 """Seconds that a server may take to let us in, and to take a picture: as SourceOptions has it for reading."""
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = "from stream.sinks.sender import main; main()"
-_REMEDY = "check the address, the server, and user and password"
+_REMEDY, _FOLDER_REMEDY = "check the address, the server, and user and password", "check the folder and its disk"
 
 
 class RefusedError(StreamError):
@@ -60,6 +60,7 @@ class ProcessTransmitter:
         self._target = target
         self._options = options
         self._times = (str(open_s), str(write_s))
+        self._remedy = _REMEDY if target.playlist is None else _FOLDER_REMEDY
         self._info: SourceInfo | None = None
         self._sound: SoundReader | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,6 +105,8 @@ class ProcessTransmitter:
 
     def _ask(self, request: Request, what: str) -> Reply:
         process = self._process = self._process or self._start()
+        if self._killed:  # which may have been while it was started
+            process.kill()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -115,21 +118,25 @@ class ProcessTransmitter:
             waited_s = float(self._times[0] if isinstance(request, Open) else self._times[1])
             hung = process.returncode == -getattr(signal, "SIGALRM", 0)
             reason = f"no answer in {waited_s:g} s" if hung else f"its process ended with {process.returncode}"
-            raise StreamError(f"{self._target.shown}: {what} ({reason}); {_REMEDY}") from error
+            raise StreamError(f"{self._target.shown}: {what} ({reason}); {self._remedy}") from error
         if reply.failure is not None:
             kind = RefusedError if reply.is_final else StreamError
-            raise kind(f"{self._target.shown}: {what} ({reply.failure}); {_REMEDY}")
+            raise kind(f"{self._target.shown}: {what} ({reply.failure}); {self._remedy}")
         return reply
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._killed:
             raise StreamError(f"{self._target.shown}: closed")
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return subprocess.Popen(
-            # -P: else an av.py in the folder one works in would be taken for the library.
-            [sys.executable, "-P", "-c", _PROGRAM, *self._times],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the program, which ends it in good order
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        )
+        try:
+            return subprocess.Popen(
+                # -P: else an av.py in the folder one works in would be taken for the library.
+                [sys.executable, "-P", "-c", _PROGRAM, *self._times],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for the program, which ends it in good order
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            )
+        except OSError as error:
+            reason = f"the process that sends does not start: {error.strerror}"
+            raise StreamError(f"{self._target.shown}: cannot be connected ({reason}); end other programs") from error

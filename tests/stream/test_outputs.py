@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.outputs import check_outputs, place_of
+from stream.outputs import check_outputs, files_of, place_of
 from stream.streams_file import NamedSource
 
 
@@ -68,6 +68,10 @@ SEVERAL = [NamedSource("front", "rtsp://cam/front"), NamedSource("walk", "a.mp4"
         (["out.coco.json"], r"its rows do not name their source; write {source}-out.coco.json"),
         (["out.mot.txt"], r"its rows do not name their source; write {source}-out.mot.txt"),
         (["rtsp://me:SECRET@host/live"], r"rtsp://host/live: one address for 2 sources"),
+        (["rtsp://host/live?a=b"], r"write rtsp://host/live/{source}\?a=b"),
+        (["rtmp://host/live"], r"one address for 2 sources, and each needs its own; write rtmp://host/live/{source}"),
+        (["rtmp://host/"], "rtmp://host/: the address names no stream"),
+        (["UDP://host:5000"], "run the program once for each source"),
         (["{source}.mp4", "front.mp4"], "front.mp4: one output for 2 sources"),
         (["{source}.mp4", "./{source}.mp4"], r"two outputs to .*front.mp4"),
         (["{source}.jsonl", "front.jsonl"], r"two outputs to .*front.jsonl"),
@@ -91,9 +95,16 @@ def test_several_sources_share_records_that_name_their_source_and_servers(here: 
         ("{source}/a-{source}.mp4", False, "yard/a-yard.mp4"),
         ("rtsp://host:8554/", True, "rtsp://host:8554/yard"),
         ("rtsp://host:8554", True, "rtsp://host:8554/yard"),
+        ("rtsp://host:8554?token=abc", True, "rtsp://host:8554/yard?token=abc"),
         ("rtmp://host/live/{source}", True, "rtmp://host/live/yard"),
         ("udp://host:5000", True, "udp://host:5000"),
     ],
 )
 def test_the_name_of_the_source_stands_where_it_is_asked_for(output: str, several: bool, place: str) -> None:
     assert place_of(output, "yard", several=several) == place
+
+
+def test_the_files_of_a_run_are_what_it_reads_and_what_it_writes(here: Path) -> None:
+    files = files_of(SEVERAL, ["{source}.mp4", "drawn/{source}/", "all.jsonl"])
+    own = {"a.mp4", "front.mp4", "walk.mp4", "drawn/front/", "drawn/walk/", "all.jsonl"}
+    assert files == {f"{here.resolve()}/{name}" for name in own}

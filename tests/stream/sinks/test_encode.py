@@ -38,6 +38,25 @@ def test_live_every_packet_comes_at_once(tmp_path: Path) -> None:
     assert [[pts for pts, _ in step] for step in steps] == [[0], [40], [80], [120], []]
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("out.ts", [0, 40_000, 40_012, 40_024, 80_000]), ("out.mkv", [0, 40_000, 40_001, 40_002, 80_000])],
+)
+def test_pictures_within_one_tick_of_a_transport_stream_get_one_each(
+    tmp_path: Path, name: str, taken: list[int]
+) -> None:
+    picture = PictureFormat((48, 64), Fraction(1, 1_000_000), Fraction(25), Color())
+    stamps = []
+    with av.open(str(tmp_path / name), "w") as output:
+        encoder = PictureEncoder(output, "libx264", picture, VideoOptions(), live=True)
+        for pts in (0, 40_000, 40_001, 40_002, 80_000):
+            packets = encoder.encode(grey(), pts)
+            stamps += [packet.pts for packet in packets]
+            output.mux(packets)
+        output.mux(encoder.finish())
+    assert stamps == taken
+
+
 def test_key_frames_come_by_time_whatever_the_frame_rate(tmp_path: Path) -> None:
     stamps = [0, 400, 900, 1000, 1100, 3500, 3600, 4499, 4500]
     steps = encoded(tmp_path / "out.ts", stamps, live=True, key_every_s=1)

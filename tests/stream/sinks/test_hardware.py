@@ -36,11 +36,19 @@ def test_without_candidates_it_is_x264_and_without_a_reason() -> None:
     assert choose_encoder(PICTURE, VideoOptions(), ()) == ("libx264", "encoder: libx264")
 
 
-def test_on_this_machine_one_works_and_those_before_it_say_why_they_do_not() -> None:
+def test_one_that_has_no_such_preset_is_passed_by() -> None:
+    candidates = ("libsvtav1", "mpeg4")  # whose presets are numbers, and which has none
+    name, note = choose_encoder(PICTURE, VideoOptions(preset="superfast"), candidates[:1])
+    assert name == "libx264"
+    assert note.startswith("encoder: libx264 (libsvtav1: ")
+    assert choose_encoder(PICTURE, VideoOptions(preset="9"), candidates)[0] == "libsvtav1"
+
+
+def test_on_this_machine_one_works_and_where_it_is_x264_the_others_say_why_they_do_not() -> None:
     before = logging.get_level()
     name, note = choose_encoder(PICTURE, VideoOptions())
     known = [each for each in HARDWARE if each in av.codecs_available]
-    tried = known[: known.index(name)] if name in known else known
+    failed = [] if name in known else known
     assert name in (*known, "libx264")
-    assert all(f"{each}: " in note for each in tried) or name in known
+    assert [each for each in known if f"{each}: " in note] == failed
     assert logging.get_level() == before

@@ -136,8 +136,7 @@ def test_a_server_that_takes_nothing_never_makes_the_writer_wait() -> None:
     assert transmitter.is_sending.wait(5)
     for index in range(2, 1002):
         write(sink, index)
-    with pytest.raises(StreamError, match="nothing was sent, as killed"):
-        sink.close()
+    sink.close()
     assert transmitter.is_killed
     assert transmitter.is_closed
     assert transmitter.indices == []
@@ -222,6 +221,31 @@ def test_a_stream_that_never_was_is_a_failure_unless_the_run_was_stopped() -> No
                 sink.close()
 
 
+def test_a_connection_that_had_no_time_for_a_picture_is_no_failure() -> None:
+    transmitter = FakeTransmitter()
+    sink = open_sink(transmitter)
+    connected(transmitter, sink)
+    sink.close()
+    assert transmitter.indices == []
+    assert sink.warnings == ("rtsp://host/cam: 1 frame not sent",)
+
+
+def test_a_connection_that_is_not_there_in_time_is_a_failure_but_not_that_we_break_it_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Connecting(FakeTransmitter):
+        def connect(self, info: SourceInfo, sound_format: bytes | None) -> str:
+            assert gate.wait(10)
+            raise StreamError("killed")
+
+    monkeypatch.setattr("stream.sinks.publish.CLOSE_S", 0.01)
+    gate = threading.Event()
+    sink = open_sink(Connecting(gate=gate))
+    write(sink, 0)
+    with pytest.raises(StreamError, match="nothing was sent, as there was no connection before the end"):
+        sink.close()
+
+
 def test_what_is_not_live_loses_nothing() -> None:
     transmitter = FakeTransmitter()
     sink = open_sink(transmitter, info=FILM, is_kept=True)
@@ -302,6 +326,9 @@ def test_a_sink_that_was_never_written_to_is_closed_in_silence() -> None:
         ),
         ("udp://127.0.0.1", "udp://127.0.0.1: the address names no port"),
         ("rtsp:///cam", "rtsp:///cam: the address names no host"),
+        ("rtmp://host/", "rtmp://host/: the address names no stream; write for example rtmp://127.0.0.1/live/cam"),
+        ("a%d/x.m3u8", "a%d/x.m3u8: players would misread a %"),
+        ("a/x:y.m3u8", "a/x:y.m3u8: players would misread"),
         ("ftp://me:secret@host/x", "^ftp://host/x"),
     ],
 )

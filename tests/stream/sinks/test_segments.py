@@ -279,6 +279,39 @@ def test_on_a_full_disk_the_oldest_file_goes_and_writing_goes_on_if_it_may(tmp_p
         assert said == [f"{tmp_path / 'cam.csv'}: the disk is full; {oldest}, the oldest of it, is deleted"]
 
 
+def test_room_is_made_for_a_file_that_finds_none_to_begin(tmp_path: Path) -> None:
+    full_at, said = {3}, []
+
+    def open_film(path: Path, info: SourceInfo, origin_s: float) -> FullDisk:
+        if origin_s in full_at:
+            full_at.remove(origin_s)
+            raise StreamError("no room") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return FullDisk(path, set())
+
+    sink = Segments(
+        tmp_path / "cam.csv", INFO, open_film, said.append,
+        recording=RecordingOptions(1, "1GB"), utc=UtcClock(lambda: (NOON, 0)),
+    )  # fmt: skip
+    for index in range(0, 100, 25):
+        put(sink, arrived(index))
+    sink.close()
+    assert [(tmp_path / name).read_text().split() for name in files(tmp_path)] == [["25"], ["50"], ["75"]]
+    assert [line.rpartition("; ")[2] for line in said] == ["cam-20261122T120000.000Z.csv, the oldest of it, is deleted"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_files_of_other_sources_are_passed_by(tmp_path: Path, overwrite: bool) -> None:
+    def open_film(path: Path, info: SourceInfo, origin_s: float) -> FullDisk:
+        return FullDisk(path, set())
+
+    others = frozenset({str((tmp_path / "cam-2.csv").resolve())})
+    sink = Segments(tmp_path / "cam.csv", INFO, open_film, overwrite=overwrite, others=others)
+    put(sink, result_of(0, (48, 64)))
+    put(sink, result_of(1, (96, 128)))
+    sink.close()
+    assert files(tmp_path) == ["cam-3.csv", "cam.csv"]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB."""
