@@ -138,7 +138,7 @@ WRONG = {
     "unknown key": (["--set", "detect.cnfidence=1"], "detect.cnfidence", 2),
     "unknown flag": (["--outptu", "x"], "--outptu", 2),
     "no display": (["--show"], "needs a display", 1),
-    "nothing to do": (["--no-output"], "give --output FILE or --show", 2),
+    "nothing to do": (["--no-output"], "give --output FILE, --show or --serve", 2),
     "unknown encoder": (["-o", "out.mp4", "--encoder", "libx999"], "libx999", 2),
     "a time that is none": (["--start", "soon"], "soon", 2),
     "an end before the start": (["--start", "3", "--end", "2"], "end_s", 2),
