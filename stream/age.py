@@ -83,11 +83,13 @@ class AgeLimit:
         """Seconds since the frame's packet arrived."""
         return (self._clock() - frame.captured_ns) / 1e9
 
+    def holds_for(self, frame: Frame) -> bool:
+        """Whether anything is promised of the frame."""
+        return not (self.max_age_s is None or frame.still or frame.source_id in self._spared)
+
     def is_late(self, frame: Frame) -> bool:
         """Whether the frame is older than promised."""
-        if self.max_age_s is None or frame.still or frame.source_id in self._spared:
-            return False
-        return self.age_s(frame) > self.max_age_s
+        return self.max_age_s is not None and self.holds_for(frame) and self.age_s(frame) > self.max_age_s
 
 
 def age_text(age_s: float) -> str:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -23,8 +24,9 @@ from engines.opening import OpenModel
 from engines.yolo import DetectorOptions, PersonDetector
 from stream.age import AgeLimit, LiveOptions, age_text
 from stream.buffer import FrameBuffer
-from stream.build_sinks import Run, close_sink, open_outputs, open_shared
+from stream.build_sinks import Run, open_outputs, open_shared
 from stream.config import Config, ModelOptions
+from stream.delivery import Delivery, side_by_side
 from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
@@ -38,7 +40,7 @@ from stream.reconnect import lasts, open_lasting
 from stream.session import Session
 from stream.sinks.window import WindowSink
 from stream.smooth import OneEuroSmoother
-from stream.source import TEST_DEVICE, Source, SourceInfo, SourceOptions, open_source
+from stream.source import TEST_DEVICE, Source, SourceInfo, SourceOptions, open_source, without_credentials
 from stream.streams_file import NamedSource, read_sources
 from stream.turns import Turns
 from tracker.tracker import PersonTracker, TrackerOptions
@@ -81,7 +83,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
     sources = read_sources(config.source)
     if not sources:
         raise ValueError("no source: give --source with a camera's number, a file, a folder or an address")
-    check_outputs(sources, config.output)
+    check_outputs(sources, config.output, is_cut=config.recording.segment_s is not None)
     stopped, meter, several = threading.Event(), Meter(), len(sources) > 1
     limit = AgeLimit(config.live.max_age_s)
     is_watched = config.show or config.serve.address is not None
@@ -90,16 +92,13 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
         # while they are. Cameras and streams are connected after.
         if models is None and any(source.url.startswith(TEST_DEVICE) for source in sources):
             models = engines.enter_context(open_models(config.models, say))
-        feeds = _open_feeds(config, sources, limit, say, stack)
+        feeds, shared = _open_feeds(config, sources, limit, say), Delivery()
+        stack.push(partial(_leave, feeds, shared, say))
         run = Run(config, meter, limit, stopped, say, several, files_of(sources, config.output))
-        outputs: list[str] = []
-        for feed in feeds:
-            stack.enter_context(feed)
-            outputs += open_outputs(run, feed)
-        shared, names = open_shared(run, feeds, stack)
+        names = [name for feed in feeds for name in open_outputs(run, feed)] + [*open_shared(run, feeds, shared)]
         screen = WindowSink(feeds, stopped, Path(config.snapshots)) if config.show else None
         if screen is not None:
-            stack.push(partial(close_sink, screen))
+            stack.callback(screen.close)
         models = models or engines.enter_context(open_models(config.models, say))
         session = Session(
             feeds=feeds,
@@ -109,12 +108,12 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
                 f"detector: {models.detector.note}, on {models.detector.backend.name}",
                 f"pose: {models.pose.note}, on {models.pose.backend.name}",
             ),
-            outputs=(*outputs, *names),
+            outputs=tuple(names),
             # Whoever watches wants each frame when it is ready.
             _most=1 if is_watched or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,
             _pipeline=_pipeline(config, feeds, models, meter),
-            _shared=shared if screen is None else (*shared, screen),
+            _shared=shared,
             _screen=screen,
             _stopped=stopped,
             _limit=limit,
@@ -129,20 +128,19 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
                 stopped.set()  # Left in the middle: the outputs end here too.
 
 
-def _open_feeds(
-    config: Config, sources: Sequence[NamedSource], limit: AgeLimit, say: Say, stack: ExitStack
-) -> tuple[Feed, ...]:
-    """The feeds of a run, on one buffer; `stack` closes their sources."""
+def _open_feeds(config: Config, sources: Sequence[NamedSource], limit: AgeLimit, say: Say) -> tuple[Feed, ...]:
+    """The feeds of a run, on one buffer."""
     several = len(sources) > 1
-    opened: list[tuple[str, Source]] = []
-    undo = stack.enter_context(ExitStack())
-    for named in sources:
-        source = _open_source(named.url, config.input, partial(_say_of, named.name, say) if several else say)
-        undo.callback(source.close)
-        # One source alone is called as it calls itself, but for a name that was given.
-        keeps_its_own = not (several or named.is_named or lasts(named.url))
-        opened.append((source.info.source_id if keeps_its_own else named.name, source))
-    buffer: FrameBuffer[Frame] = FrameBuffer([name for name, _ in opened], LIVE_BUFFER, drop_oldest=True)
+    opened: list[tuple[str, str, Source]] = []
+    with ExitStack() as undo:
+        for named in sources:
+            source = _open_source(named.url, config.input, partial(_say_of, named.name, say) if several else say)
+            undo.callback(source.close)
+            # One source alone is called as it calls itself, but for a name that was given.
+            keeps_its_own = not (several or named.is_named or lasts(named.url))
+            opened.append((source.info.source_id if keeps_its_own else named.name, named.name, source))
+        undo.pop_all()
+    buffer: FrameBuffer[Frame] = FrameBuffer([name for name, _, _ in opened], LIVE_BUFFER, drop_oldest=True)
 
     def settle(feed: Feed) -> None:
         """Keep to the policy of a source that is known now."""
@@ -155,19 +153,23 @@ def _open_feeds(
         settle(feed)
         say(source_note(feed, config.live, several=several))
 
-    feeds = tuple(Feed(name, source, buffer, Painter(config.style), connected) for name, source in opened)
+    feeds = tuple(
+        Feed(name, source, buffer, Painter(config.style), connected, short=short, several=several)
+        for name, short, source in opened
+    )
     for feed in feeds:
         if feed.is_known:
             settle(feed)
-    undo.pop_all()
-    stack.callback(_close_captures, feeds)
     return feeds
 
 
 def _open_source(url: str, options: SourceOptions, say: Say) -> Source:
     """The source of an address, a film played over and over and in real time where that is asked for."""
     source = open_lasting(url, options, say)
-    if lasts(url) or source.info.still or source.info.live:
+    is_repeatable = not (lasts(url) or source.info.still or source.info.live)
+    if not is_repeatable:
+        if options.loop != 1 or options.realtime:
+            say(f"{without_credentials(url)}: --loop and --realtime are for video files; it is played as it comes")
         return source
     if options.loop != 1:
         source.close()
@@ -183,11 +185,32 @@ def _close_captures(feeds: Sequence[Feed]) -> None:
     """End all threads that read, side by side: each may have to be waited for."""
     for feed in feeds:  # before any is waited for, which may wait for a camera
         feed.interrupt()
-    closing = [threading.Thread(target=feed.capture.close, name=f"close {feed.name}") for feed in feeds]
-    for thread in closing:
-        thread.start()
-    for thread in closing:
-        thread.join()
+    side_by_side(feed.capture.close for feed in feeds)
+
+
+def _leave(
+    feeds: Sequence[Feed],
+    shared: Delivery,
+    say: Say,
+    _kind: type[BaseException] | None,
+    error: BaseException | None,
+    _trace: TracebackType | None,
+) -> None:
+    """Finish all outputs and end all threads that read at once, as each may hang for as long as it is allowed to.
+
+    Raises what the first output that could not be finished raised, unless the run has failed already.
+    """
+    errors: list[Exception] = []
+    has_failed = error is not None
+    side_by_side([
+        partial(_close_captures, feeds),
+        lambda: errors.extend(shared.close(failed=has_failed)),
+        *(partial(lambda feed: errors.extend(feed.finish(failed=has_failed)), feed) for feed in feeds),
+    ])  # fmt: skip
+    for fault in errors[0 if has_failed else 1 :]:
+        say(f"an output could not be finished: {fault}")
+    if errors and not has_failed:
+        raise errors[0]
 
 
 def warm_up(backend: Backend) -> None:

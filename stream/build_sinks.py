@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from engines.export import Say
 from stream.age import AgeLimit
 from stream.config import Config
+from stream.delivery import Delivery
 from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
-from stream.outputs import is_folder, is_records, place_of
+from stream.outputs import is_folder, is_records, is_shared, place_of
 from stream.sinks.base import Sink
 from stream.sinks.encoding import find_encoder
 from stream.sinks.later import LaterSink
@@ -63,57 +62,37 @@ class Run:
 
 
 def open_outputs(run: Run, feed: Feed) -> tuple[str, ...]:
-    """Open the outputs that belong to one source alone, which closes them; their names, without credentials."""
-    sinks: list[Sink] = []
+    """Open the outputs that belong to one source alone, which finishes them; their names, without credentials."""
     names = []
     for output in run.config.output:
         if is_shared(output, several=run.several):
             continue
-        place = place_of(output, feed.name, several=run.several)
-        sink = open_stream(run, feed, place) if is_stream(place) else open_writer(run, feed, place)
-        feed.outputs.push(partial(close_sink, sink))
-        sinks.append(sink)
+        place = place_of(output, feed.short)
+        feed.outputs.add(open_stream(run, feed, place) if is_stream(place) else open_writer(run, feed, place))
         names.append(shown_place(run, place))
-    feed.sinks = tuple(sinks)
     return tuple(names)
 
 
-def open_shared(run: Run, feeds: Sequence[Feed], stack: ExitStack) -> tuple[tuple[Sink, ...], tuple[str, ...]]:
-    """Open what takes the results of all sources, which `stack` closes: the outputs, with their names, and the page."""
-    sinks: list[Sink] = []
+def open_shared(run: Run, feeds: Sequence[Feed], shared: Delivery) -> tuple[str, ...]:
+    """Open what takes the results of all sources, which `shared` finishes: outputs, named here, and the page."""
     names = []
     for output in run.config.output:
         if is_shared(output, several=run.several):
             records = record_sink(Path(output), overwrite=run.config.overwrite, utc_of=run.utc_of(feeds))
             if records is not None:
-                sinks.append(Writer(records, output, run.meter, run.limit))
-                stack.push(partial(close_sink, sinks[-1]))
+                shared.add(Writer(records, output, run.meter, run.limit))
                 names.append(output)
     if run.config.serve.address is not None:
-        sources = tuple(feed.name for feed in feeds)
         page = open_web(
-            sources,
+            tuple(feed.name for feed in feeds),
             lambda: tuple(feed.snapshot() for feed in feeds),
             run.config.serve,
             run.config.style,
             run.say,
             run.utc_of(feeds),
         )
-        stack.push(partial(close_sink, page))
-        sinks.append(page)
-    return tuple(sinks), tuple(names)
-
-
-def is_shared(output: str, *, several: bool) -> bool:
-    """Whether an output takes the results of several sources: records, unless their name holds that of the source."""
-    return several and is_records(output) and place_of(output, "", several=True) == output
-
-
-def close_sink(
-    sink: Sink, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-) -> None:
-    """Finish an output as the run left it."""
-    sink.close(failed=error is not None)
+        shared.add(page)
+    return tuple(names)
 
 
 def open_stream(run: Run, feed: Feed, place: str) -> PublishSink:
@@ -128,7 +107,6 @@ def open_stream(run: Run, feed: Feed, place: str) -> PublishSink:
         run.meter,
         run.limit,
         run.say,
-        alone=not (run.several or config.show or len(config.output) > 1),
         stopped=run.stopped,
         overwrite=config.overwrite,
     )

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import TracebackType
 
 from stream.age import Drops
 from stream.buffer import FrameBuffer
 from stream.capture import Capture
+from stream.delivery import Delivery
 from stream.frame import Frame
 from stream.meter import SourceMeter
 from stream.painter import Painter
 from stream.pipeline import Result
-from stream.playback import Looped, RealTime
 from stream.reconnect import ReconnectingSource
-from stream.sinks.base import Picture, Sink
-from stream.source import Source, SourceInfo
+from stream.sinks.base import Picture
+from stream.source import Interruptible, Source, SourceInfo
 
 
 class State(StrEnum):
@@ -39,7 +37,7 @@ class FeedState:
 
     `size` (height, width) is None and `live` unknown, taken as True, before the first frame. `age_s` is that of the
     last frame when it was handed to the outputs, `ages_s` p50, p95 and p99 of all; `fps` and `people` are those of now,
-    `people_seen` sums the people of all frames.
+    0 unless it plays, `people_seen` sums the people of all frames.
     """
 
     name: str
@@ -58,12 +56,12 @@ class FeedState:
 
 
 class Feed:
-    """One source of a run; a Source itself, whose frames bear its `name`, unless they are still pictures.
+    """One source of a run; a Source itself, whose frames bear its `name`.
 
-    `painter` draws its pictures, `sinks` are the outputs that belong to it alone, and `outputs` closes them: leaving
-    the feed's context does, if `end` has not before. `connected` is told of a source that connects, by the thread that
-    reads, when there is a first frame, before that frame is handed on. The session reads it through `capture`, counts
-    by `meter` and the two `late_…`, and says by `end` that it is over.
+    `painter` draws its pictures, and `outputs` are those that belong to it alone; `{source}` in their names stands for
+    `short`. `connected` is told of a source that connects, by the thread that reads, when there is a first frame,
+    before that frame is handed on. The session reads it through `capture`, counts by `meter` and the two `late_…`, and
+    says by `end` that it is over. Still pictures keep their names, `several` sources apart as NAME/PICTURE.
     """
 
     def __init__(
@@ -73,23 +71,27 @@ class Feed:
         buffer: FrameBuffer[Frame],
         painter: Painter,
         connected: Callable[[Feed], None],
+        *,
+        short: str | None = None,
+        several: bool = False,
     ) -> None:
         self.name = name
+        self.short = short or name
         self.painter = painter
-        self.sinks: Sequence[Sink] = ()
-        self.outputs = ExitStack()
+        self.outputs = Delivery()
         self.meter = SourceMeter()
         self.late_before_detection = 0
         self.late_before_output = 0
         self.error: BaseException | None = None
         self.capture = Capture(self, buffer, name)
+        self.is_over = False
         self._source = source
         self.buffer = buffer
         self._connected = connected
+        self._several = several
         self._has_frames = False
-        self._is_ended = False
         self._finishing: threading.Thread | None = None
-        self._finish_error: BaseException | None = None
+        self._unfinished: list[Exception] = []
 
     @property
     def info(self) -> SourceInfo:
@@ -124,7 +126,7 @@ class Feed:
     @property
     def state(self) -> State:
         """How it stands with the source."""
-        if self._is_ended:
+        if self.is_over:
             return State.ENDED if self.error is None else State.FAILED
         if not isinstance(self._source, ReconnectingSource) or self._source.is_connected or self._source.is_film:
             return State.PLAYING
@@ -132,18 +134,18 @@ class Feed:
 
     def snapshot(self) -> FeedState:
         """All that may be told; any thread may ask."""
-        meter, is_known = self.meter, self.is_known
+        meter, is_known, state = self.meter, self.is_known, self.state
         p50, p95, p99 = (meter.age.percentile_s(percent) for percent in (50, 95, 99))
         return FeedState(
             name=self.name,
-            state=self.state,
+            state=state,
             live=self.is_live,
             size=self._source.info.size if is_known else None,
             frames=meter.frames,
             fps=meter.fps_now(time.monotonic_ns()),
             age_s=meter.age.latest_s,
             ages_s=(p50, p95, p99),
-            people=meter.people_now,
+            people=meter.people_now if state is State.PLAYING else 0,
             people_seen=meter.people,
             identities=meter.identities,
             drops=self.drops,
@@ -157,8 +159,15 @@ class Feed:
             if not self.is_known:
                 self._has_frames = True
                 self._connected(self)
-            is_other = frame.source_id != self.name and not frame.still
-            yield replace(frame, source_id=self.name, sound=()) if is_other or frame.sound else frame
+            source_id = self._id_of(frame)
+            is_other = frame.source_id != source_id or frame.sound
+            yield replace(frame, source_id=source_id, sound=()) if is_other else frame
+
+    def _id_of(self, frame: Frame) -> str:
+        """What a frame is called."""
+        if not frame.still:
+            return self.name
+        return f"{self.name}/{frame.source_id}" if self._several else frame.source_id
 
     def _take_sound(self, frame: Frame) -> None:
         """Hand the sound to the outputs by a way of its own: frames may be dropped."""
@@ -167,49 +176,42 @@ class Feed:
 
     def interrupt(self) -> None:
         """Wake a thread that waits for the source; any thread may ask."""
-        if isinstance(self._source, ReconnectingSource | RealTime | Looped):
+        if isinstance(self._source, Interruptible):
             self._source.interrupt()
 
     def close(self) -> None:
         """Close the source."""
         self._source.close()
 
-    @property
-    def needs_picture(self) -> bool:
-        """Whether an output of its own wants its results drawn."""
-        return any(sink.needs_picture for sink in self.sinks)
-
-    def write(self, result: Result, picture: Picture | None) -> None:
-        """Hand a result to the outputs of its own."""
-        for sink in self.sinks:
-            sink.write(result, picture if sink.needs_picture else None)
+    def write(self, result: Result, picture: Picture | None) -> list[Exception]:
+        """Hand a result to the outputs of its own; the errors of those that end by it."""
+        errors = self.outputs.write(result, picture)
         self.meter.saw(result)
+        return errors
 
-    def end(self, error: BaseException | None) -> None:
-        """The source is over; its outputs are finished on the side, so that the other sources need not wait."""
-        self._is_ended, self.error = True, error
-        self._finishing = threading.Thread(target=self._finish, args=(error,), name=f"finish {self.name}")
+    def end(self, error: BaseException | None, unfinished: Callable[[Exception], None] | None = None) -> None:
+        """The source is over; its outputs are finished on the side, so that the other sources need not wait.
+
+        Where one cannot be, `unfinished` is told at once; without it, whoever calls `finish` is.
+        """
+        self.is_over, self.error = True, error
+
+        def finish() -> None:
+            errors = self.outputs.close(failed=error is not None)
+            if unfinished is None:
+                self._unfinished = errors
+                return
+            self.outputs.failures += errors
+            for fault in errors:
+                unfinished(fault)
+
+        self._finishing = threading.Thread(target=finish, name=f"finish {self.name}")
         self._finishing.start()
 
-    def __enter__(self) -> Feed:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Finish the outputs, as the run left them, or wait until they are; raises what they raise."""
+    def finish(self, *, failed: bool = False) -> list[Exception]:
+        """Finish the outputs, as the run left them, or wait until they are; the errors of those that could not be."""
         if self._finishing is None:
-            self.outputs.__exit__(kind, error, trace)
-            return
+            return self.outputs.close(failed=failed)
         self._finishing.join()
-        if self._finish_error is not None and error is None:
-            raise self._finish_error
-
-    def _finish(self, error: BaseException | None) -> None:
-        try:
-            with self.outputs:
-                if error is not None:
-                    raise error
-        except Exception as caught:  # noqa: BLE001 - not handled here, but raised in whoever waits for the end
-            if caught is not error:
-                self._finish_error = caught
+        errors, self._unfinished = self._unfinished, []
+        return errors

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from stream.buffer import FrameBuffer
 from stream.capture import Capture
 from stream.frame import Frame
-from stream.source import Source, SourceInfo, StreamError
+from stream.source import Interruptible, Source, SourceInfo, StreamError
 
 HAND_OVER = 2
 """Frames between the thread that reads and the one that waits for it."""
@@ -45,9 +45,11 @@ class Link:
     def interrupt(self) -> None:
         """Let whoever waits for a frame go, as at the end; any thread may ask."""
         self._buffer.abandon()
+        self._source.interrupt()
 
     def close(self) -> bool:
         """End the connection; False where its thread hangs and is left behind."""
+        self._source.interrupt()
         self._stack.close()
         return not self._capture.abandoned
 
@@ -73,6 +75,11 @@ class _OpenedLater:
     def frames(self) -> Iterator[Frame]:
         with closing(self._connect()) as self._source:
             yield from self._source.frames()
+
+    def interrupt(self) -> None:
+        """Wake the thread that waits until a frame is due."""
+        if self._source is not None and isinstance(self._source, Interruptible):
+            self._source.interrupt()
 
     def close(self) -> None:
         pass

@@ -28,12 +28,17 @@ def is_records(output: str) -> bool:
     return not is_network(output) and output.lower().endswith(_ALL_RECORDS + _OWN_RECORDS)
 
 
-def place_of(output: str, source: str, *, several: bool) -> str:
+def place_of(output: str, source: str) -> str:
     """An output's name or address for one source: its name stands for {source}, and where a stream has no path."""
     place = output.replace(PLACEHOLDER, source)
-    is_bare = several and is_network(place) and not urlsplit(place).path.strip("/")
+    is_bare = is_network(place) and not urlsplit(place).path.strip("/")
     # By RTMP the first word of the path is the application, which nobody can guess.
     return _below(place, source) if is_bare and urlsplit(place).scheme in ("rtsp", "rtsps") else place
+
+
+def is_shared(output: str, *, several: bool) -> bool:
+    """Whether an output takes the results of several sources: records, unless their name holds that of the source."""
+    return several and is_records(output) and PLACEHOLDER not in output
 
 
 def _below(address: str, name: str) -> str:
@@ -42,8 +47,11 @@ def _below(address: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
-def check_outputs(sources: Sequence[NamedSource], outputs: Sequence[str]) -> None:
-    """Raise ValueError unless every output has a place of its own, where no source is read from."""
+def check_outputs(sources: Sequence[NamedSource], outputs: Sequence[str], *, is_cut: bool = False) -> None:
+    """Raise ValueError unless every output has a place of its own, where no source is read from.
+
+    `is_cut` says that they are cut into segments.
+    """
     several = len(sources) > 1
     for output in outputs:
         if not output:
@@ -51,7 +59,7 @@ def check_outputs(sources: Sequence[NamedSource], outputs: Sequence[str]) -> Non
         if is_network(output):
             target_of(output)
         if several:
-            _check_shared(output, sources)
+            _check_shared(output, sources, is_cut=is_cut)
     places = places_of(sources, outputs)
     for place in places:
         if places.count(place) > 1:
@@ -75,7 +83,7 @@ def files_of(sources: Sequence[NamedSource], outputs: Sequence[str]) -> frozense
 
 def _places(output: str, names: Sequence[str]) -> list[str]:
     """Where the output of each source goes, in full; once where all go to one place."""
-    found = (place_of(output, name, several=len(names) > 1) for name in names)
+    found = (place_of(output, name) for name in names)
     return list(dict.fromkeys(place if is_network(place) else _resolved(place) for place in found))
 
 
@@ -83,11 +91,14 @@ def _resolved(place: str) -> str:
     return str(Path(place).resolve()) + ("/" if is_folder(place) else "")
 
 
-def _check_shared(output: str, sources: Sequence[NamedSource]) -> None:
+def _check_shared(output: str, sources: Sequence[NamedSource], *, is_cut: bool) -> None:
     """Raise ValueError where the results of several sources would run together in one output that cannot hold them."""
-    if place_of(output, "a", several=True) != place_of(output, "b", several=True):
+    if place_of(output, "a") != place_of(output, "b"):
         return
-    if output.lower().endswith(_ALL_RECORDS):
+    if is_shared(output, several=True) and output.lower().endswith(_ALL_RECORDS):
+        if is_cut:
+            own = Path(output).with_name(f"{PLACEHOLDER}-{Path(output).name}")
+            raise ValueError(f"{output}: segments are those of one source, and this is of {len(sources)}; write {own}")
         return
     if is_network(output):
         shown = without_credentials(output)

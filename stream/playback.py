@@ -13,13 +13,17 @@ from stream.source import Source, SourceInfo
 
 Open = Callable[[], Source]
 
+LONGEST_GAP_S = 10.0
+"""Frames that are further apart by their time than this follow on each other at once: the time line has jumped."""
+
 
 class RealTime:
     """A source at its own speed: each frame is given out when it is due, and counts as arrived then; a Source, live.
 
     The first is due when it is asked for. A frame that comes late, as its source is slow, is given out at once and
-    arrived when it was due; where it is later than `catch_up_s`, time goes on from it. `clock` is the monotonic time in
-    nanoseconds, `wait` lets some seconds pass and says whether it was interrupted.
+    arrived when it was due; where it is later than `catch_up_s`, time goes on from it, as it does from one that is
+    `LONGEST_GAP_S` ahead. `clock` is the monotonic time in nanoseconds, `wait` lets some seconds pass and says whether
+    it was interrupted.
     """
 
     def __init__(
@@ -48,7 +52,8 @@ class RealTime:
         for frame in self._source.frames():
             time_ns = round(frame.pts * frame.time_base * 10**9)
             now_ns = self._clock()
-            if start_ns is None or now_ns - (start_ns + time_ns) > self._catch_up_ns:
+            late_ns = 0 if start_ns is None else now_ns - (start_ns + time_ns)
+            if start_ns is None or not -LONGEST_GAP_S * 1e9 <= late_ns <= self._catch_up_ns:
                 start_ns = now_ns - time_ns
             due_ns = start_ns + time_ns
             if due_ns > now_ns and self._wait((due_ns - now_ns) / 1e9):
@@ -68,7 +73,8 @@ class RealTime:
 class Looped:
     """A source that begins again at its end, `times` in all, None for ever; a Source.
 
-    It is opened anew each time. Index and time go on: the first frame comes an interval after the last one.
+    It is opened anew each time. Index and time go on: the first frame comes an interval after the last one, wherever in
+    the source it stands.
     """
 
     def __init__(self, open_again: Open, times: int | None = None) -> None:
@@ -99,8 +105,11 @@ class Looped:
         index = begin_pts = played = 0
         while not self._is_closed:
             last_pts, step = begin_pts, 0
+            from_s = None if played else Fraction(0)
             for frame in self._source.frames():
-                pts = begin_pts + round(frame.pts * frame.time_base / base)
+                at_s = frame.pts * frame.time_base
+                from_s = at_s if from_s is None else from_s
+                pts = begin_pts + round((at_s - from_s) / base)
                 step, last_pts = (pts - last_pts) or step, pts
                 yield replace(frame, index=index, pts=pts, time_base=base)
                 index += 1

@@ -10,20 +10,21 @@ from typing import Protocol
 from engines.export import Say
 from stream.age import AgeLimit, Drops, age_text
 from stream.buffer import FrameBuffer, Taken
+from stream.delivery import Delivery
 from stream.feed import Feed, FeedState, State
 from stream.frame import Frame
 from stream.meter import Meter
 from stream.pace import Change, DetectionPace
 from stream.pipeline import Pipeline, Result
-from stream.sinks.base import Sink
+from stream.sinks.base import Picture, Sink
 from stream.turns import Turns
 
-REFRESH_S = 0.1
+ATTEND_S = 0.1
 """How often a window is attended to where no frame comes: its keys, and what it says of sources that are lost."""
 
 
-class Screen(Protocol):
-    """What must be attended to by the thread of the session, whether frames come or not."""
+class Screen(Sink, Protocol):
+    """A sink that must be attended to by the thread of the session, whether frames come or not."""
 
     def refresh(self) -> None: ...
 
@@ -36,7 +37,8 @@ class Session:
     names of the outputs, without credentials. The frames of all feeds that are ready go through the networks together,
     at most `frames_a_step` of each, of one that is live the newest: so none crowds out another. Where that takes too
     long, they take turns. A frame that is older than its limit is dropped before detection or before the outputs. A
-    source that fails ends alone, while there are others. The `_shared` sinks take the results of all.
+    source or an output that fails ends alone, while there are others. The `_shared` outputs and the `_screen` take the
+    results of all.
     """
 
     feeds: tuple[Feed, ...]
@@ -46,7 +48,7 @@ class Session:
     _most: int
     _buffer: FrameBuffer[Frame]
     _pipeline: Pipeline
-    _shared: tuple[Sink, ...]
+    _shared: Delivery
     _screen: Screen | None
     _stopped: threading.Event
     _limit: AgeLimit
@@ -54,6 +56,7 @@ class Session:
     _turns: Turns
     _say: Say
     is_at_end: bool = False
+    _raised: BaseException | None = None
 
     def __iter__(self) -> Iterator[Result]:
         """Every result after it has reached every sink, until the sources end or the session is stopped."""
@@ -67,9 +70,11 @@ class Session:
             if not taken.items and not taken.ended:
                 self.is_at_end = not self._stopped.is_set()
                 return
-            yield from self._step([(by_name[name], frame) for name, frame in taken.items])
+            going_on = [(by_name[name], frame) for name, frame in taken.items if not by_name[name].is_over]
+            yield from self._step(going_on)
             for name, error in taken.ended.items():
-                self._end(by_name[name], error)
+                if not by_name[name].is_over:
+                    self._end(by_name[name], error)
 
     @property
     def frames_a_step(self) -> int:
@@ -79,7 +84,7 @@ class Session:
     def _take(self) -> Taken[Frame] | None:
         """What the buffer has next; None where there is nothing yet and the screen was attended to."""
         try:
-            timeout_s = None if self._screen is None else REFRESH_S
+            timeout_s = None if self._screen is None else ATTEND_S
             return self._buffer.take(self.frames_a_step, timeout_s, slots=self._turns.sources_a_step)
         except TimeoutError:
             if self._screen is not None:
@@ -98,14 +103,16 @@ class Session:
         late = 0
         for (feed, frame), result in zip(fresh, results, strict=True):
             is_late = self._limit.is_late(frame)
-            self._adapt(is_late=is_late)
+            if self._limit.holds_for(frame):
+                self._adapt(is_late=is_late)
             if is_late:
                 feed.late_before_output += 1
                 late += 1
-                continue
-            self._deliver(feed, result)
-            yield result
-        self._turns.saw(len({feed.name for feed, _ in fresh}), late)
+            elif not feed.is_over:
+                self._deliver(feed, result)
+                yield result
+        if any(self._limit.holds_for(frame) for _, frame in fresh):  # files alone are never late
+            self._turns.saw(len({feed.name for feed, _ in fresh}), late)
         if self._screen is not None:
             self._screen.refresh()
 
@@ -117,25 +124,52 @@ class Session:
             self._say(_told(change, self._pace, age_text(self._limit.max_age_s)))
 
     def _deliver(self, feed: Feed, result: Result) -> None:
-        picture = None
-        if feed.needs_picture or any(sink.needs_picture for sink in self._shared):
+        """Hand a result to the outputs of its source, to those for all, and to the screen."""
+        picture: Picture | None = None
+        if self._screen is not None or feed.outputs.needs_picture or self._shared.needs_picture:
             with self.meter.stage("draw"):
                 picture = feed.painter.paint(result)
         with self.meter.stage("output"):
-            feed.write(result, picture)
-            for sink in self._shared:
-                sink.write(result, picture if sink.needs_picture else None)
+            errors = [*feed.write(result, picture), *self._shared.write(result, picture)]
+            if self._screen is not None:
+                self._screen.write(result, picture)
         self.meter.saw(result)
+        for error in errors:
+            self._lose_output(error)
+
+    def _lose_output(self, error: Exception) -> None:
+        """An output has failed: sources that have none left end by it; raises it where that is all of them."""
+        going = [feed for feed in self.feeds if not feed.is_over]
+        heard = [feed for feed in going if self._is_heard(feed)]
+        if going and not heard and not self._stopped.is_set():
+            self._raised = error
+            raise error
+        for feed in going:
+            if feed not in heard:
+                self._buffer.close(feed.name)
+                feed.interrupt()
+                self._end(feed, error)
+        if len(heard) == len(going):
+            self._say(f"this output ends, the others go on: {error}")
+
+    def _is_heard(self, feed: Feed) -> bool:
+        """Whether the results of a source still go anywhere."""
+        return feed.outputs.is_open or self._shared.is_open or self._screen is not None
 
     def _end(self, feed: Feed, error: BaseException | None) -> None:
         """One source is over; raises its error where no other is left to go on or has come to a good end."""
-        others = [other for other in self.feeds if other is not feed]
-        feed.end(error)
-        if error is None:
+        feed.end(error, self._tell_unfinished if len(self.feeds) > 1 else None)
+        if error is None or self._stopped.is_set():
             return
-        if all(other.state is State.FAILED for other in others):
+        others = [other.state for other in self.feeds if other is not feed]
+        if all(state is State.FAILED for state in others):
+            self._raised = error
             raise error
-        self._say(f"source {feed.name} has failed, the others go on: {error}")
+        goes_on = any(state not in (State.FAILED, State.ENDED) for state in others)
+        self._say(f"source {feed.name} has failed{', the others go on' if goes_on else ''}: {error}")
+
+    def _tell_unfinished(self, error: Exception) -> None:
+        self._say(f"an output could not be finished: {error}")
 
     def stop(self) -> None:
         """End the run after the frame at hand; what was written is finished. May be called in a signal handler."""
@@ -149,20 +183,24 @@ class Session:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was lost or left out so far, a line each."""
+        """What was lost or left out so far, a line each; not the error that was raised."""
         damage = [feed.damage for feed in self.feeds if feed.damage]
-        failed = [f"{feed.name}: {feed.error}" for feed in self.feeds if feed.error is not None]
-        sinks = [line for feed in self.feeds for sink in feed.sinks for line in sink.warnings]
-        shared = [line for sink in self._shared for line in sink.warnings]
+        failed = [f"{feed.name}: {feed.error}" for feed in self.feeds if feed.error not in (None, self._raised)]
+        deliveries = (*(feed.outputs for feed in self.feeds), self._shared)
+        sources = [feed.error for feed in self.feeds]
+        broken = [str(error) for each in deliveries for error in each.failures if error not in (self._raised, *sources)]
+        left_out = [line for each in deliveries for line in each.warnings]
+        screen = () if self._screen is None else self._screen.warnings
         captures = [feed.capture for feed in self.feeds]
         hung = [f"{c.name}: still blocked in a read, left behind" for c in captures if c.abandoned]
         unseen = [f"no frame was shown: all {self.drops.total} were too old"] if self._is_unseen else []
-        return (*damage, *failed, *sinks, *shared, *hung, *unseen)
+        return (*damage, *failed, *broken, *left_out, *screen, *hung, *unseen)
 
     @property
     def damaged(self) -> bool:
-        """Whether a source failed or could not be read whole, or all came too late to be shown."""
-        return self._is_unseen or any(feed.damage or feed.error is not None for feed in self.feeds)
+        """Whether a source failed or could not be read whole, an output failed, or all came too late to be shown."""
+        has_failures = any(each.failures for each in (*(feed.outputs for feed in self.feeds), self._shared))
+        return has_failures or self._is_unseen or any(feed.damage or feed.error is not None for feed in self.feeds)
 
     @property
     def _is_unseen(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from stream.frame import Color, Frame
 from stream.sound_track import SoundTrack
@@ -71,6 +71,14 @@ class Source(Protocol):
     def frames(self) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source that may wait: for a camera, or until a frame is due."""
+
+    def interrupt(self) -> None:
+        """End the frames soon, whatever is waited for; any thread may ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,8 @@ class PublishSink:
 
     Of the pictures the newest wins: `write` never waits, and what is left out is counted. Only a film, which is not
     live, sent to where it `is_kept`, loses nothing: there it waits, and a failure is raised. `info` is asked for with
-    the first picture, when it is known. `say` is told of the first connection, of every loss and every return. A target
-    that refuses for good is told at once; the error is raised by the next `write` where this output is `alone`, else at
-    the end by `close`, as the other outputs go on.
+    the first picture, when it is known. `say` is told of the first connection, of every loss and every return. What a
+    target that refuses for good says is raised by the next `write`.
     """
 
     needs_picture = True
@@ -54,7 +53,6 @@ class PublishSink:
         say: Say = silent,
         *,
         is_kept: bool = False,
-        alone: bool = True,
         stopped: threading.Event | None = None,
     ) -> None:
         self._transmitter = transmitter
@@ -66,7 +64,6 @@ class PublishSink:
         self._say = say
         self._is_kept = is_kept
         self._is_lossy = True
-        self._alone = alone
         self._stopped = stopped or threading.Event()
         self._closing = threading.Event()
         self._queue: FrameBuffer[Item] = FrameBuffer([shown], QUEUE, drop_oldest=True)
@@ -102,7 +99,7 @@ class PublishSink:
         """Hand over one result; the picture must not be written to before five more are."""
         if self._info is None:
             self._start(self._ask_info())
-        if not self._queue.put(self._shown, (result, picture)) and self._alone:
+        if not self._queue.put(self._shown, (result, picture)):
             self._raise()
 
     def close(self, *, failed: bool = False) -> None:
@@ -140,8 +137,6 @@ class PublishSink:
         except Exception as error:  # noqa: BLE001 - not handled here, but raised in whoever writes next
             self._error = error
             self._queue.abandon()
-            if not self._alone:
-                self._say(f"this output ends, the others go on: {error}")
         finally:
             self._transmitter.close()
 
@@ -257,7 +252,6 @@ def publish(
     limit: AgeLimit,
     say: Say = silent,
     *,
-    alone: bool,
     stopped: threading.Event,
     overwrite: bool,
 ) -> PublishSink:
@@ -277,6 +271,5 @@ def publish(
         limit,
         say,
         is_kept=target.playlist is not None,
-        alone=alone,
         stopped=stopped,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,10 @@ class WebSink:
     needs_picture = False
     warnings: tuple[str, ...] = ()
 
-    def __init__(self, board: Board, server: WebServer, url: str, stills: Callable[[], str]) -> None:
+    def __init__(self, board: Board, server: WebServer, url: str) -> None:
         self.url = url
         self._board = board
         self._server = server
-        self._stills = stills
 
     def write(self, result: Result, picture: Picture | None) -> None:  # noqa: ARG002 - a sink may be given one
         """Make a result the newest of its source."""
@@ -44,8 +43,9 @@ class WebSink:
         self._server.close()
 
     def _source_of(self, frame: Frame) -> str:
-        """The source of a frame; a still picture, which bears its own name, is of the first that is not live."""
-        return frame.source_id if frame.source_id in self._board.sources else self._stills()
+        """The source of a frame; a still picture of one among several is called SOURCE/PICTURE."""
+        sources = self._board.sources
+        return sources[0] if len(sources) == 1 else frame.source_id.partition("/")[0]
 
 
 def open_web(
@@ -78,8 +78,4 @@ def open_web(
     say(f"web page: {url}" + (f"?token={token}" if is_made else ", for those who know the token" if token else ""))
     if is_open:
         say("web page: not encrypted; beyond a network that you trust, put a proxy with TLS before it")
-
-    def stills() -> str:
-        return next((state.name for state in states() if not state.live), board.sources[0])
-
-    return WebSink(board, server, url, stills)
+    return WebSink(board, server, url)

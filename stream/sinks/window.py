@@ -141,9 +141,11 @@ class WindowSink:
             cv2.pollKey()  # Qt closes it only when it gets to see its events.
 
     def _source_of(self, frame: Frame) -> Watched:
-        """The source of a frame; a still picture, which bears its own name, is of the first that has such."""
-        named = [source for source in self._sources if source.name == frame.source_id]
-        return (named or [source for source in self._sources if source.is_known and source.info.still])[0]
+        """The source of a frame; a still picture of one among several is called SOURCE/PICTURE."""
+        if len(self._sources) == 1:
+            return self._sources[0]
+        name = frame.source_id.partition("/")[0]
+        return next(source for source in self._sources if source.name == name)
 
     def _open(self) -> None:
         with probed_display() as fault:

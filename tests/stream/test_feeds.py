@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from itertools import islice
 
 import pytest
-from fakes import FakeDetector, FakeEstimator, FakeSink, FakeSource, FakeTracker
+from fakes import FakeDetector, FakeEstimator, FakeSink, FakeSource, FakeTracker, make_frame
 
 from stream.age import AgeLimit, Drops
 from stream.buffer import FrameBuffer
-from stream.build_sinks import close_sink
+from stream.build import _leave
+from stream.delivery import Delivery, side_by_side
 from stream.feed import Feed, State
 from stream.frame import Frame
 from stream.meter import Meter
@@ -31,24 +31,29 @@ WAIT_S = 10.0
 
 
 class Rig:
-    """A session of sources a, b, …, each with a sink of its own, and one sink for all."""
+    """A session of sources a, b, …, each with a sink of its own, and one sink for all unless `alone`."""
 
-    def __init__(self, *sources: Source, gate: threading.Event | None = None) -> None:
+    def __init__(self, *sources: Source, gate: threading.Event | None = None, alone: bool = False) -> None:
         names = "abcdef"[: len(sources)]
         self.said: list[str] = []
+        self.unfinished: list[Exception] = []
         self.connected: list[str] = []
         self.buffer: FrameBuffer[Frame] = FrameBuffer(names, 2, drop_oldest=False)
         self.shared = FakeSink()
         self.sinks = [FakeSink(gate=gate) for _ in sources]
         meter = Meter()
         self.feeds = tuple(
-            Feed(name, source, self.buffer, Painter(Style()), lambda feed: self.connected.append(feed.name))
+            Feed(
+                name, source, self.buffer, Painter(Style()), lambda feed: self.connected.append(feed.name),
+                several=len(sources) > 1,
+            )
             for name, source in zip(names, sources, strict=True)
-        )
+        )  # fmt: skip
+        self.delivery = Delivery()
+        if not alone:
+            self.delivery.add(self.shared)
         for feed, sink in zip(self.feeds, self.sinks, strict=True):
-            writer = Writer(sink, feed.name, meter)
-            feed.sinks = (writer,)
-            feed.outputs.push(partial(close_sink, writer))
+            feed.outputs.add(Writer(sink, feed.name, meter))
         self.session = Session(
             feeds=self.feeds,
             meter=meter,
@@ -57,7 +62,7 @@ class Rig:
             _most=1,
             _buffer=self.buffer,
             _pipeline=Pipeline(FakeDetector(), FakeEstimator(), FakeTracker, lambda _: None, meter),
-            _shared=(self.shared,),
+            _shared=self.delivery,
             _screen=None,
             _stopped=threading.Event(),
             _limit=AgeLimit(),
@@ -68,12 +73,14 @@ class Rig:
 
     @contextmanager
     def run(self) -> Iterator[Session]:
-        with ExitStack() as stack:
-            for feed in self.feeds:
-                stack.callback(feed.capture.close)
-                stack.callback(feed.interrupt)
-                stack.enter_context(feed)
+        try:
             yield self.session
+        finally:
+            for feed in self.feeds:
+                feed.interrupt()
+            side_by_side(feed.capture.close for feed in self.feeds)
+            self.unfinished = [error for feed in self.feeds for error in feed.finish()]
+            assert self.delivery.close() == []
 
 
 def frames_of(session: Session, most: int | None = None) -> dict[str, list[int]]:
@@ -94,7 +101,7 @@ def test_each_source_fills_its_own_outputs_and_all_fill_those_for_all() -> None:
     assert len(rig.shared.indices) == 8
     assert [sink.closed for sink in rig.sinks] == [1, 1, 1]
     assert [(s.name, s.state, s.frames, s.people, s.people_seen, s.identities) for s in session.states()] == [
-        ("a", State.ENDED, 5, 1, 5, 1), ("b", State.ENDED, 3, 1, 3, 1), ("c", State.ENDED, 0, 0, 0, 0)
+        ("a", State.ENDED, 5, 0, 5, 1), ("b", State.ENDED, 3, 0, 3, 1), ("c", State.ENDED, 0, 0, 0, 0)
     ]  # fmt: skip
     assert rig.connected == []  # what needs no connection was known before
 
@@ -150,15 +157,140 @@ def test_the_outputs_of_a_source_that_ended_are_finished_without_holding_up_the_
     assert [sink.closed for sink in rig.sinks] == [1, 1]
 
 
-def test_an_output_that_cannot_be_finished_fails_the_run() -> None:
+def fails(rig: Rig, source: int, error: Exception) -> None:
+    """Let one more output of a source fail when it is finished."""
+    sink = FakeSink()
+
+    def close(*, failed: bool = False) -> None:
+        raise error
+
+    sink.close = close  # type: ignore[method-assign]
+    rig.feeds[source].outputs.add(sink)
+
+
+def test_an_output_of_one_source_among_several_that_cannot_be_finished_is_told_at_once() -> None:
     rig = Rig(FakeSource(1), FakeSource(3))
-
-    def full() -> None:
-        raise StreamError("disk full")
-
-    rig.feeds[0].outputs.callback(full)
-    with pytest.raises(StreamError, match="disk full"), rig.run() as session:
+    fails(rig, 0, StreamError("disk full"))
+    with rig.run() as session:
         assert len(frames_of(session)["b"]) == 3
+    assert rig.said == ["an output could not be finished: disk full"]
+    assert (rig.unfinished, session.warnings, session.damaged) == ([], ("disk full",), True)
+
+
+def test_an_output_of_the_only_source_that_cannot_be_finished_is_told_to_who_finishes() -> None:
+    rig = Rig(FakeSource(1))
+    error = StreamError("disk full")
+    fails(rig, 0, error)
+    with rig.run() as session:
+        frames_of(session)
+    assert rig.unfinished == [error]
+    assert (rig.said, session.warnings) == ([], ())
+
+
+def test_an_output_that_fails_ends_alone_while_there_are_others() -> None:
+    rig = Rig(FakeSource(20), FakeSource(20))
+    broken = FakeSink(fail_at=5)
+    rig.feeds[0].outputs.add(broken)
+    with rig.run() as session:
+        assert frames_of(session) == {"a": list(range(20)), "b": list(range(20))}
+    assert rig.said == ["this output ends, the others go on: disk full"]
+    assert (session.warnings, session.damaged) == (("disk full",), True)
+    assert (broken.indices, broken.closed) == ([0, 1, 2, 3, 4], 1)
+    assert rig.sinks[0].indices == list(range(20))
+
+
+def test_a_source_ends_with_the_last_output_that_it_has() -> None:
+    rig = Rig(FakeSource(20), FakeSource(20), alone=True)
+    rig.sinks[0]._fail_at = 5
+    with rig.run() as session:
+        found = frames_of(session)
+    assert found["b"] == list(range(20))
+    assert len(found["a"]) < 20
+    assert rig.said == ["source a has failed, the others go on: disk full"]
+    assert (session.warnings, session.damaged) == (("a: disk full",), True)
+    assert [state.state for state in session.states()] == [State.FAILED, State.ENDED]
+
+
+def test_the_run_fails_with_the_last_output_of_all() -> None:
+    rig = Rig(FakeSource(1000), FakeSource(1000), alone=True)
+    broken = FakeSink(fail_at=5)
+    for feed in rig.feeds:
+        feed.outputs.close()  # they have nothing of their own
+    rig.delivery.add(broken)
+    with pytest.raises(OSError, match="disk full"), rig.run() as session:
+        frames_of(session)
+    assert (rig.said, session.warnings) == ([], ())  # it is raised, and not told as well
+
+
+def test_an_error_of_the_run_is_no_warning_as_well() -> None:
+    rig = Rig(FakeSource(1, error=StreamError("cable pulled")))
+    with pytest.raises(StreamError, match="cable pulled"), rig.run() as session:
+        frames_of(session)
+    assert session.warnings == ()
+
+
+def test_a_source_that_fails_once_the_run_was_stopped_does_not_fail_it() -> None:
+    rig = Rig(FakeSource(3, error=StreamError("cut off")))
+    with rig.run() as session:
+        for result in session:
+            if result.frame.index == 2:
+                session._stopped.set()
+    assert not session.is_at_end
+
+
+def test_nobody_goes_on_after_the_last() -> None:
+    rig = Rig(FakeSource(1), FakeSource(9, error=StreamError("b is gone")))
+    with rig.run() as session:
+        frames_of(session)
+    assert rig.said == ["source b has failed: b is gone"]
+
+
+class Shots(FakeSource):
+    """Still pictures, which bear their own names."""
+
+    def frames(self) -> Iterator[Frame]:
+        for index in range(self.count):
+            yield make_frame(index, source_id=f"{index}.jpg", still=True)
+
+
+def test_pictures_of_several_sources_are_told_apart_and_those_of_one_keep_their_names() -> None:
+    for sources, names in ((2, ["a/0.jpg", "b/0.jpg"]), (1, ["0.jpg"])):
+        rig = Rig(*(Shots(1) for _ in range(sources)))
+        with rig.run() as session:
+            assert sorted(frames_of(session)) == names
+
+
+def test_outputs_that_hang_are_finished_side_by_side() -> None:
+    all_wait = threading.Barrier(4)
+
+    class Slow(FakeSink):
+        def close(self, *, failed: bool = False) -> None:
+            all_wait.wait(WAIT_S)  # breaks unless all four are being finished at once
+
+    delivery = Delivery()
+    for _ in range(4):
+        delivery.add(Slow())
+    assert delivery.close() == []
+    assert delivery.close() == []
+
+
+def test_a_run_finishes_all_that_hangs_side_by_side() -> None:
+    all_wait = threading.Barrier(5)
+
+    class Slow(FakeSink):
+        def close(self, *, failed: bool = False) -> None:
+            all_wait.wait(WAIT_S)
+
+    class Stuck(FakeSource):
+        def close(self) -> None:
+            all_wait.wait(WAIT_S)
+
+    rig = Rig(Stuck(0), Stuck(0))
+    rig.delivery.add(Slow())
+    for feed in rig.feeds:
+        feed.outputs.add(Slow())
+    _leave(rig.feeds, rig.delivery, rig.said.append, None, None, None)
+    assert rig.said == []
 
 
 class Camera:

@@ -182,7 +182,7 @@ def stream_of(output: str, info: SourceInfo, said: list[str] | None = None, *, s
     say = (lambda _: None) if said is None else said.append
     return publish(
         output, lambda: info, options, Meter(), AgeLimit(), say,
-        alone=False, stopped=threading.Event(), overwrite=True,
+        stopped=threading.Event(), overwrite=True,
     )  # fmt: skip
 
 

@@ -88,20 +88,27 @@ def test_several_sources_share_records_that_name_their_source_and_servers(here: 
     check_outputs(SEVERAL, ["all.jsonl", "all.csv", "{source}.mp4", "{source}.mot.txt", "p/{source}/", "rtsp://host/"])
 
 
+def test_records_of_several_sources_are_not_cut(here: Path) -> None:
+    with pytest.raises(ValueError, match=r"all.csv: segments are those of one source.*; write d/{source}-all.csv"):
+        check_outputs(SEVERAL, ["d/all.csv"], is_cut=True)
+    check_outputs(SEVERAL, ["{source}.csv"], is_cut=True)
+    check_outputs(SEVERAL[:1], ["all.csv"], is_cut=True)
+
+
 @pytest.mark.parametrize(
-    ("output", "several", "place"),
+    ("output", "place"),
     [
-        ("out.mp4", False, "out.mp4"),
-        ("{source}/a-{source}.mp4", False, "yard/a-yard.mp4"),
-        ("rtsp://host:8554/", True, "rtsp://host:8554/yard"),
-        ("rtsp://host:8554", True, "rtsp://host:8554/yard"),
-        ("rtsp://host:8554?token=abc", True, "rtsp://host:8554/yard?token=abc"),
-        ("rtmp://host/live/{source}", True, "rtmp://host/live/yard"),
-        ("udp://host:5000", True, "udp://host:5000"),
+        ("out.mp4", "out.mp4"),
+        ("{source}/a-{source}.mp4", "yard/a-yard.mp4"),
+        ("rtsp://host:8554/", "rtsp://host:8554/yard"),
+        ("rtsp://host:8554", "rtsp://host:8554/yard"),
+        ("rtsp://host:8554?token=abc", "rtsp://host:8554/yard?token=abc"),
+        ("rtmp://host/live/{source}", "rtmp://host/live/yard"),
+        ("udp://host:5000", "udp://host:5000"),
     ],
 )
-def test_the_name_of_the_source_stands_where_it_is_asked_for(output: str, several: bool, place: str) -> None:
-    assert place_of(output, "yard", several=several) == place
+def test_the_name_of_the_source_stands_where_it_is_asked_for(output: str, place: str) -> None:
+    assert place_of(output, "yard") == place
 
 
 def test_the_files_of_a_run_are_what_it_reads_and_what_it_writes(here: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_file_in_real_time_is_live_and_has_no_end() -> None:
 def test_whoever_waits_for_a_frame_is_let_go() -> None:
     class Rare(FakeSource):
         def frames(self) -> Iterator[Frame]:
-            yield from (replace(frame, pts=frame.pts * 1_000_000) for frame in super().frames())
+            yield from (replace(frame, pts=frame.pts * 200) for frame in super().frames())
 
     played = RealTime(Rare(3))
     frames = played.frames()
@@ -102,6 +102,19 @@ def test_a_loop_goes_on_in_time_and_opens_and_closes_each_time() -> None:
     assert [frame.pts for frame in frames] == list(range(9))
     assert [source.closed.is_set() for source in opened] == [True] * 3
     assert len(opened) == 3
+
+
+class Late(FakeSource):
+    """A source that is read from its 15th frame on."""
+
+    def frames(self) -> Iterator[Frame]:
+        return islice(super().frames(), 15, None)
+
+
+def test_a_loop_from_a_later_start_on_leaves_no_hole() -> None:
+    looped = Looped(lambda: Late(20), 3)
+    assert [frame.pts for frame in looped.frames()] == list(range(15, 30))
+    looped.close()
 
 
 def test_a_loop_for_ever_has_no_end() -> None:
@@ -136,3 +149,17 @@ def test_an_interrupted_loop_ends_with_the_next_frame() -> None:
     looped.interrupt()
     assert list(frames) == []
     looped.close()
+
+
+class Jumping(FakeSource):
+    """Its time jumps by an hour before the third frame, as HLS may at a discontinuity."""
+
+    def frames(self) -> Iterator[Frame]:
+        for frame in super().frames():
+            yield replace(frame, pts=frame.pts + (90_000 if frame.index >= 2 else 0))
+
+
+def test_an_hour_that_is_not_there_is_not_waited_for() -> None:
+    clock = Clock()
+    played = RealTime(Jumping(4), clock=clock, wait=clock.wait)
+    assert [clock.now_ns / MS - 5000 for _ in played.frames()] == [0, 40, 40, 80]

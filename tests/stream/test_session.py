@@ -14,6 +14,7 @@ from fakes import FakeDetector, FakeEstimator, FakeSink, FakeSource, FakeTracker
 from engines.results import Detections, Image
 from stream.age import AgeLimit, Drops
 from stream.buffer import Taken
+from stream.delivery import Delivery
 from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
@@ -101,7 +102,7 @@ class Rig:
         meter = Meter()
         buffer: Any = self.buffer
         feed = Feed("fake", FakeSource(0, live=True), buffer, Painter(Style()), lambda _: None)
-        feed.sinks = (self.sink,)
+        feed.outputs.add(self.sink)
         self.session = Session(
             feeds=(feed,),
             meter=meter,
@@ -110,7 +111,7 @@ class Rig:
             _most=1,
             _buffer=buffer,
             _pipeline=Pipeline(self.detector, FakeEstimator(), FakeTracker, lambda _: None, meter),
-            _shared=(),
+            _shared=Delivery(),
             _screen=None,
             _stopped=threading.Event(),
             _limit=AgeLimit(max_age_s, self.clock),

@@ -182,7 +182,7 @@ def test_a_lost_server_is_connected_again_and_what_failed_is_told_once() -> None
     assert sink.warnings[0].startswith("rtsp://host/cam: lost once, for ")
 
 
-def test_a_refusal_ends_the_stream_that_is_alone_at_once() -> None:
+def test_a_refusal_ends_the_stream_at_once() -> None:
     transmitter = FakeTransmitter([RefusedError("rtsp://host/cam: wrong password")])
     sink = open_sink(transmitter)
     write(sink, 0)
@@ -192,17 +192,6 @@ def test_a_refusal_ends_the_stream_that_is_alone_at_once() -> None:
     sink.close(failed=True)
     assert transmitter.is_closed
     assert transmitter.attempts == 1
-
-
-def test_a_refusal_beside_other_outputs_is_told_at_once_and_raised_at_the_end() -> None:
-    transmitter, said = FakeTransmitter([RefusedError("rtsp://host/cam: wrong password")]), []
-    sink = open_sink(transmitter, said.append, alone=False)
-    write(sink, 0)
-    sink._thread.join(5)
-    write(sink, 1)
-    assert said == ["this output ends, the others go on: rtsp://host/cam: wrong password"]
-    with pytest.raises(RefusedError, match="wrong password"):
-        sink.close()
 
 
 def test_a_stream_that_never_was_is_a_failure_unless_the_run_was_stopped() -> None:
@@ -379,7 +368,6 @@ def open_published(output: str, options: VideoOptions | None = None, *, overwrit
         options or VideoOptions(),
         Meter(),
         AgeLimit(),
-        alone=True,
         stopped=threading.Event(),
         overwrite=overwrite,
     )

@@ -35,7 +35,7 @@ def test_a_still_picture_is_shown_by_the_source_of_pictures() -> None:
     page = ServedPage("door", "shots")
     try:
         page.states["shots"] = make_state("shots", live=False)
-        page.sink.write(result_of("tennis-00.jpg", people=0, image=np.full((20, 30, 3), 99, np.uint8)), None)
+        page.sink.write(result_of("shots/tennis-00.jpg", people=0, image=np.full((20, 30, 3), 99, np.uint8)), None)
         with urllib.request.urlopen(f"{page.url}/snapshot/shots.jpg", timeout=20) as answer:
             image = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
     finally:
