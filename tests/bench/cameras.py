@@ -17,33 +17,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import psutil
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from servers.numbered import encode_numbered  # noqa: E402
+from one_person import cut_people  # noqa: E402
 from servers.rtsp import RtspServer  # noqa: E402
 
-from engines.results import Image  # noqa: E402
-from engines.yolo import DetectorOptions, PersonDetector  # noqa: E402
 from stream.build import Models, open_models, open_session  # noqa: E402
 from stream.config import Config, load_config  # noqa: E402
 from stream.memory import use_few_arenas  # noqa: E402
 from stream.session import Session  # noqa: E402
 
 ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", ROOT.parent / "shared" / "assets"))
-SIZE = (360, 640)
-STREAM_S = 30
-"""Length of what a camera shows over and over."""
 WARM_S = 10.0
 """Not counted: until every camera is connected and the first batches have taken their memory."""
 DOWN_S = (2.0, 6.0)
@@ -69,35 +63,6 @@ class Log:
     age_s: list[float] = field(default_factory=list)
     arrived_ns: list[int] = field(default_factory=list)
     time_s: list[float] = field(default_factory=list)
-
-
-def cut_people(clip: Path, models: Models, cameras: int, rate: int, folder: Path) -> list[Path]:
-    """Streams of a single person each, from the parts of `clip` where there is exactly one."""
-    detector = PersonDetector(models.detector.backend, models.detector.card, DetectorOptions(0.4))
-    alone = [n for n, image in enumerate(images_of(clip)) if len(detector.detect([image])[0].boxes) == 1]
-    streams = []
-    for number, part in enumerate(np.array_split(np.array(alone), cameras)):
-        cut = folder / f"cut-{number}.mp4"
-        write_film(cut, (image for n, image in enumerate(images_of(clip)) if n in part), rate)
-        path = folder / f"camera-{number}.h264"
-        streams.append(encode_numbered(path, frames=STREAM_S * rate, size=SIZE, rate=rate, clip=cut, key_every=rate))
-    return streams
-
-
-def images_of(clip: Path) -> Iterator[Image]:
-    with av.open(str(clip)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="bgr24")
-
-
-def write_film(path: Path, images: Iterator[Image], rate: int) -> None:
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "ultrafast"})
-        for number, image in enumerate(images):
-            if number == 0:
-                stream.height, stream.width = image.shape[:2]
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
-        output.mux(stream.encode(None))
 
 
 def break_cameras(
