@@ -6,6 +6,8 @@ from fractions import Fraction
 
 _RESET_S = 1
 """A step back by more seconds than this is a new beginning of the clock, by less a fault of one frame."""
+_JUMP_S = 10
+"""A step by so many seconds more than really passed is a jump of the clock of a live source."""
 
 
 class Timeline:
@@ -56,7 +58,7 @@ class JoinedTimeline:
     """The times of one connection after another as one time line, in ticks of `time_base`, that always rises.
 
     The first connection keeps its times. Each later one goes on from the last frame by the time that really passed, and
-    keeps its own steps.
+    keeps its own steps. A clock that jumps ahead is another connection.
 
     A frame may arrive late, as what a server sends at once on connecting, or what waited for a time-out: when a frame
     was sent is told by the one of its connection that was the least late.
@@ -69,26 +71,30 @@ class JoinedTimeline:
         self._sent_ns = 0  # when the last frame was sent, by the clock of arrivals
         self._ahead_ns = 0  # how much the connection runs ahead, as its first frame was taken to be on time
         self._lateness_ns: tuple[int, int] | None = None  # of the first frame and the least; their difference counts
+        self._last: tuple[int, int] | None = None  # time and arrival of the last frame of this connection
 
     def begin_connection(self) -> None:
         """The next frame is the first one of another connection."""
         was_joined = self._offset != 0
         first_ns, least_ns = self._lateness_ns or (0, 0)
         self._ahead_ns = first_ns - least_ns if was_joined else 0  # else it would add up over the connections
-        self._offset = self._lateness_ns = None
+        self._offset = self._lateness_ns = self._last = None
 
     def place(self, time_s: Fraction, arrived_ns: int) -> int:
         """The pts of a frame at `time_s` of its connection, which arrived at `arrived_ns` of the monotonic clock."""
-        ticks = round(time_s / self._time_base)
+        ticks, time_ns = round(time_s / self._time_base), round(time_s * 10**9)
+        if self._last is not None:
+            last_ns, last_arrived_ns = self._last
+            if (time_ns - last_ns) - (arrived_ns - last_arrived_ns) > _JUMP_S * 10**9:
+                self.begin_connection()
         if self._offset is None:
             passed_s = Fraction(arrived_ns - self._sent_ns - self._ahead_ns, 10**9)
             self._offset = (self._last_pts or 0) + max(1, round(passed_s / self._time_base)) - ticks
         pts = ticks + self._offset
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
-        time_ns = round(time_s * 10**9)
         first_ns, least_ns = self._lateness_ns or (arrived_ns - time_ns, arrived_ns - time_ns)
         least_ns = min(least_ns, arrived_ns - time_ns)
         self._lateness_ns = (first_ns, least_ns)
-        self._last_pts, self._sent_ns = pts, time_ns + least_ns
+        self._last_pts, self._sent_ns, self._last = pts, time_ns + least_ns, (time_ns, arrived_ns)
         return pts

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -53,20 +54,23 @@ def _cells_of(number: int) -> list[bool]:
 
 def encode_numbered(
     path: Path, *, frames: int, size: tuple[int, int] = (180, 320), rate: int = 25, clip: Path | None = None,
-    key_every: int = 12,
+    key_every: int = 12, codec: Literal["h264", "hevc"] = "h264",
 ) -> Path:  # fmt: skip
-    """Encode numbered frames as servers/rtsp_program.py plays them: bare H.264, without delay, with delimiters.
+    """Encode numbered frames as servers/rtsp_program.py plays them: bare video, without delay, with delimiters.
 
     The pictures are those of `clip`, over and over, at `size` (height, width), else plain grey.
     """
     height, width = size
     pictures = _grey(size) if clip is None else _clip(clip, size)
-    with av.open(str(path), "w", format="h264") as container:
-        stream = container.add_stream("libx264", rate=rate)
+    with av.open(str(path), "w", format=codec) as container:
+        stream = container.add_stream("libx264" if codec == "h264" else "libx265", rate=rate)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.gop_size = key_every
-        options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "aud=1:sliced-threads=0:scenecut=0"}
-        stream.codec_context.options = options
+        own = {
+            "h264": {"x264-params": "aud=1:sliced-threads=0:scenecut=0"},
+            "hevc": {"x265-params": f"aud=1:repeat-headers=1:scenecut=0:keyint={key_every}:log-level=none"},
+        }
+        stream.codec_context.options = {"preset": "ultrafast", "tune": "zerolatency", **own[codec]}
         for number, picture in enumerate(islice(pictures, frames)):
             write_number(picture, number)
             frame = av.VideoFrame.from_ndarray(picture, "bgr24")

@@ -1,4 +1,4 @@
-"""A camera on the network: plays one H.264 stream over RTSP, in real time and for ever.
+"""A camera on the network: plays one H.264 or HEVC stream over RTSP, in real time and for ever.
 
     /usr/bin/python3 rtsp_program.py STREAM.h264 --rate 25 [--port 0] [--login USER:PASSWORD]
 
@@ -21,12 +21,12 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 HOST, PATH = "127.0.0.1", "/live"
-DELIMITER = b"\0\0\0\1\x09"
-SEQUENCE_HEADER = b"\0\0\0\1\x67"
+DELIMITERS = {"h264": b"\0\0\0\1\x09", "h265": b"\0\0\0\1\x46"}
+SEQUENCE_HEADERS = {"h264": b"\0\0\0\1\x67", "h265": b"\0\0\0\1\x40"}
 """What an access unit begins with, and what the encoder puts into those of key frames."""
 PIPELINE = (
     "( appsrc name=pictures is-live=true format=time max-bytes=0 "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay name=pay0 pt=96 )"
+    "caps=video/x-{codec},stream-format=byte-stream,alignment=au ! rtp{codec}pay name=pay0 pt=96 )"
 )
 ROLE = "viewer"
 
@@ -34,15 +34,16 @@ ROLE = "viewer"
 class Viewer:
     """One client's end of the stream: nothing before its pipeline runs and a key frame comes, then every frame."""
 
-    def __init__(self, appsrc):
+    def __init__(self, appsrc, header):
         self._appsrc = appsrc
+        self._header = header
         self._origin_ns = None  # running time of the stream's beginning
 
     def show(self, unit, time_ns):
         """Send one access unit, which belongs to a moment of the stream."""
         if self._origin_ns is None:
             running_ns = self._appsrc.get_current_running_time()
-            if running_ns == Gst.CLOCK_TIME_NONE or SEQUENCE_HEADER not in unit:
+            if running_ns == Gst.CLOCK_TIME_NONE or self._header not in unit:
                 return
             self._origin_ns = running_ns - time_ns
         buffer = Gst.Buffer.new_wrapped(unit)
@@ -53,8 +54,9 @@ class Viewer:
 class Camera:
     """Shows one frame after another, on time, to all viewers there are."""
 
-    def __init__(self, units, rate):
+    def __init__(self, units, header, rate):
         self._units = units
+        self._header = header
         self._interval_ns = Gst.SECOND // rate
         self.started_ns = time.monotonic_ns()
         self._number = 0
@@ -62,7 +64,7 @@ class Camera:
 
     def welcome(self, _factory, media):
         """A client has come."""
-        self._viewers[media] = Viewer(media.get_element().get_by_name_recurse_up("pictures"))
+        self._viewers[media] = Viewer(media.get_element().get_by_name_recurse_up("pictures"), self._header)
         media.connect("unprepared", lambda gone: self._viewers.pop(gone, None))
 
     def tick(self):
@@ -126,12 +128,14 @@ def main():
     parser.add_argument("--rate", type=int, default=25)
     args = parser.parse_args()
     Gst.init(None)
-    units = [DELIMITER + rest for rest in args.stream.read_bytes().split(DELIMITER)[1:]]
-    if not units:
+    content = args.stream.read_bytes()
+    codec = next((codec for codec, delimiter in DELIMITERS.items() if content.startswith(delimiter)), None)
+    if codec is None:
         sys.exit(f"{args.stream}: no access units; encode it with delimiters")
-    camera = Camera(units, args.rate)
+    units = [DELIMITERS[codec] + rest for rest in content.split(DELIMITERS[codec])[1:]]
+    camera = Camera(units, SEQUENCE_HEADERS[codec], args.rate)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(PIPELINE)
+    factory.set_launch(PIPELINE.format(codec=codec))
     factory.connect("media-configure", camera.welcome)
 
     def begin(port):

@@ -9,18 +9,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from bench.faults import KINDS, placed, recovery_s
 from servers.numbered import encode_numbered, read_number
 from servers.rtsp import RtspServer, require_rtsp_server
 
+from stream.age import LiveOptions
 from stream.build import Models, open_models, open_session
 from stream.cli.main import main
 from stream.config import Config, ModelOptions
+from stream.feed import State
 from stream.pipeline import Result
 from stream.session import Session
 from stream.source import SourceOptions, open_source
@@ -252,3 +256,63 @@ def test_a_camera_that_comes_back_in_another_size_fills_a_second_file(
         assert {(frame.width, frame.height) for frame in frames} == {size}
         assert len(frames) >= least
         assert None not in [read_number(frame.to_ndarray(format="bgr24")) for frame in frames]
+
+
+def test_every_fault_of_a_camera_and_its_network_is_recovered_from(tmp_path: Path, models: Models) -> None:
+    """One of each; bench/faults.py is the long form, and measures."""
+    said: list[str] = []
+    options = SourceOptions(open_timeout_s=2.0, read_timeout_s=1.0)
+    with placed(tmp_path, None, 10) as place:
+        place.server.kill()  # absent at first
+        out = tmp_path / "out.mkv"
+        with open_session(
+            Config(source=(place.url,), output=(str(out),), input=options), models, said.append
+        ) as session:
+            timer = threading.Timer(len(KINDS) * PATIENCE_S, session.stop)
+            timer.start()
+            results = iter(session)
+            frames = []
+            for kind in KINDS:
+                took_s = recovery_s(place, results, kind, 0.5)
+                assert took_s < PATIENCE_S, kind
+                frames.append(next(results).frame)
+            timer.cancel()
+            timer.join()
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
+    assert [frame.pts for frame in frames] == sorted({frame.pts for frame in frames})
+    shapes = dict(zip(KINDS, [frame.image.shape[:2] for frame in frames], strict=True))
+    assert shapes.pop("size") == (480, 854)
+    assert set(shapes.values()) == {(360, 640)}
+    assert session.feeds[0].reconnects >= len(KINDS) - 2  # the first was no loss, and garbage may be passed over
+    assert sum("back after" in line for line in said) == session.feeds[0].reconnects
+    # The second file has the other size, the third the first size by whatever codec it came.
+    for path, width in ((out, 640), (out.with_name("out-2.mkv"), 854), (out.with_name("out-3.mkv"), 640)):
+        with av.open(str(path)) as container:
+            assert {frame.width for frame in container.decode(video=0)} == {width}
+
+
+def test_one_of_four_cameras_dies_and_the_others_lose_nothing(plain: Path, models: Models) -> None:
+    slow, count = 5, 12
+    with ExitStack() as stack:
+        servers = {f"cam{n}": stack.enter_context(RtspServer(plain, rate=slow)) for n in range(4)}
+        sources = tuple(server.url for server in servers.values())
+        live = LiveOptions(policy="every")
+        names = [f"127.0.0.1-live{'' if n == 0 else f'-{n + 1}'}" for n in range(4)]
+        session = stack.enter_context(open_session(Config(source=sources, live=live), models))
+        timer = threading.Timer(PATIENCE_S, session.stop)
+        timer.start()
+        seen: dict[str, list[int | None]] = {name: [] for name in names}
+        is_dead = False
+        for result in session:
+            seen[result.frame.source_id].append(read_number(result.frame.image))
+            if not is_dead and min(map(len, seen.values())) >= 3:
+                servers["cam0"].kill()
+                is_dead = True
+            if min(len(seen[name]) for name in names[1:]) >= count and session.states()[0].state == State.LOST:
+                break
+        timer.cancel()
+        timer.join()
+        states = {state.name: state.state for state in session.states()}
+    assert states[names[0]] == State.LOST
+    for name in names[1:]:
+        assert set(steps(seen[name], FRAMES)) == {1}, name

@@ -85,8 +85,21 @@ def test_what_a_server_sends_at_once_does_not_add_up_over_the_connections() -> N
     assert third == [22_000, 22_500, 23_000, 23_500]
 
 
+def test_a_clock_that_jumps_ahead_is_not_followed() -> None:
+    hour = 3_600_000
+    (first,) = joined([[(0, 1000), (40, 1040), (hour + 80, 1080), (hour + 120, 1120)]])
+    assert first == [0, 40, 80, 120]
+    first, second, third = joined([[(0, 1000)], [(0, 2000), (hour, 2040)], [(0, 3000), (40, 3040)]])
+    assert (first, second, third) == ([0], [1000, 1040], [2000, 2040])
+
+
+def test_a_pause_that_really_was_and_frames_that_come_at_once_are_no_jump() -> None:
+    (paused,) = joined([[(0, 1000), (60_000, 61_000)]])
+    assert paused == [0, 60_000]
+    (at_once,) = joined([[(1000 * n, 9000) for n in range(30)]])
+    assert at_once == [1000 * n for n in range(30)]
+
+
 def test_time_never_goes_back_over_a_loss() -> None:
-    # A clock that jumped by an hour leaves the time line an hour ahead.
-    first, second, third = joined([[(0, 1000)], [(0, 2000), (3_600_000, 2040)], [(0, 3000), (40, 3040)]])
-    assert (first, second) == ([0], [1000, 3_601_000])
-    assert third == [3_601_001, 3_601_041]
+    first, second = joined([[(0, 1000), (5000, 1000)], [(0, 900), (40, 940)]])
+    assert (first, second) == ([0, 5000], [5001, 5041])
