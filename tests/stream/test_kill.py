@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from bench.kill9 import CONTAINERS, frames_in, killed_run, recorder, records, tail_of
 
 LOST_S = 1.0
@@ -36,3 +37,13 @@ def test_every_file_of_a_killed_run_plays_up_to_the_last_second_and_is_found_aga
     assert not list(tmp_path.glob("*.part.*"))
     assert wanted < {path.name for path in tmp_path.iterdir()}
     assert all(frames_in(path) for path in tmp_path.glob("out*") if path.suffix != ".jsonl")
+
+
+@pytest.mark.parametrize("delay_s", [1.1, 1.6, 2.3, 3.1])
+def test_a_recording_without_segments_loses_a_second_at_most(tmp_path: Path, assets: Path, delay_s: float) -> None:
+    killed_s = killed_run(tmp_path, delay_s)
+    rows = records(tmp_path)
+    for ending in CONTAINERS:
+        tail = tail_of(tmp_path, ending, killed_s, rows)
+        assert tail is not None, ending
+        assert tail.lost_s <= LOST_S, ending
