@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from stream.frame import Color, Frame
 from stream.sound_track import SoundTrack
@@ -168,6 +169,18 @@ def check_scheme(url: str) -> None:
     """Raise ValueError for an address of the network of no known kind."""
     if url.partition("://")[0].lower() not in NETWORK_SCHEMES:
         raise ValueError(f"{without_credentials(url)}: unknown kind of address; there are {', '.join(NETWORK_SCHEMES)}")
+
+
+def network_name(url: str) -> str:
+    """A name for records and publish paths: the host and the path, as far as a file name allows."""
+    parts = urlsplit(without_credentials(url))
+    words = [parts.hostname or "", *parts.path.split("/")]
+    return "-".join(safe_name(word) for word in words if word)
+
+
+def safe_name(text: str) -> str:
+    """A text as a file's name allows it: letters, digits, dots, dashes; `_` stands for all else."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
 
 
 def local_path(url: str) -> Path:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from stream.source import TEST_DEVICE, is_device, is_network, local_path, without_credentials
+from stream.source import TEST_DEVICE, is_device, is_network, local_path, network_name, safe_name
 
 ENDING = ".streams"
 """A file so named lists sources, one a line: `URL` or `NAME = URL`; # begins a comment."""
@@ -52,10 +51,8 @@ def name_of(url: str) -> str:
     if is_device(url):
         return f"camera{''.join(c for c in url if c.isdecimal())}"
     if not is_network(url):
-        return _safe(local_path(url).stem) or "source"
-    parts = urlsplit(without_credentials(url))
-    words = [parts.hostname or "", *parts.path.split("/")]
-    return "-".join(_safe(word) for word in words if word) or "source"
+        return safe_name(local_path(url).stem) or "source"
+    return network_name(url) or "source"
 
 
 def _listed(address: str) -> Iterator[tuple[str | None, str]]:
@@ -102,7 +99,3 @@ def _free(name: str, taken: set[str]) -> str:
         free = f"{name}-{number}"
     taken.add(free)
     return free
-
-
-def _safe(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)

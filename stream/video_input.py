@@ -17,14 +17,15 @@ from stream.source import (
     TEST_DEVICE,
     SourceOptions,
     StreamError,
+    check_scheme,
     is_device,
     is_network,
     local_path,
+    network_name,
     parse_camera,
     without_credentials,
 )
 
-_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "http", "https")
 _NO_PICTURES = ("tty",)
 """Formats by which FFmpeg takes a plain text file for a film of its letters."""
 _CAMERA_FORMAT = {"darwin": "avfoundation", "win32": "dshow"}.get(sys.platform, "v4l2")
@@ -101,8 +102,7 @@ def _file_remedy(path: Path) -> str:
 def _open_network(url: str, options: SourceOptions) -> VideoInput:
     shown = without_credentials(url)
     scheme = url.partition("://")[0].lower()
-    if scheme not in _SCHEMES:
-        raise ValueError(f"{shown}: unknown kind of address; there are {', '.join(_SCHEMES)}")
+    check_scheme(url)
     opened_ns = time.monotonic_ns()
     container = _open(
         url,
@@ -117,7 +117,7 @@ def _open_network(url: str, options: SourceOptions) -> VideoInput:
     sound_url = url if not live and _has_sound(container) else None
     in_bursts = live and container.format.name == "hls"
     held_back = _held_back(container, stream) if live and not in_bursts else None
-    return VideoInput(container, stream, _network_id(shown), shown, live, sound_url, opened_ns, held_back, in_bursts)
+    return VideoInput(container, stream, network_name(shown), shown, live, sound_url, opened_ns, held_back, in_bursts)
 
 
 def _held_back(container: InputContainer, stream: VideoStream) -> int:
@@ -152,13 +152,6 @@ def _network_options(url: str, options: SourceOptions) -> dict[str, str]:
 def is_playlist(url: str) -> bool:
     """Whether an address is that of an HLS stream."""
     return urlsplit(url).path.lower().endswith((".m3u8", ".m3u"))
-
-
-def _network_id(shown: str) -> str:
-    """A name for records and publish paths: the host and the path, as far as a file name allows."""
-    parts = urlsplit(shown)
-    words = [parts.hostname or "", *parts.path.split("/")]
-    return "-".join("".join(c if c.isalnum() or c in "._-" else "_" for c in word) for word in words if word)
 
 
 def _open_camera(url: str, options: SourceOptions) -> VideoInput:

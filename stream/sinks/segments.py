@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 from engines.export import Say, silent
-from stream.frame import Color, Frame
+from stream.frame import Frame
 from stream.pipeline import Result
 from stream.sinks.archive import Archive
 from stream.sinks.base import Picture, Sink
+from stream.sinks.encodable import described_by
 from stream.sinks.keep import Keep, RecordingOptions
 from stream.sinks.partfile import added, part_path
 from stream.sinks.utc import UtcClock
@@ -94,17 +94,17 @@ class Segments:
     def write(self, result: Result, picture: Picture | None) -> None:
         """Write one result, into a new file where it does not belong into the one at hand."""
         frame = result.frame
-        span, kind = self._span_of(frame), _kind_of(frame, self._info)
-        if self._film is None or span != self._span or kind != (self._info.size, self._info.color):
+        span, info = self._span_of(frame), described_by(frame, self._info)
+        if self._film is None or span != self._span or info != self._info:
             self._span = span
-            self._begin(frame, kind)
+            self._begin(frame, info)
         try:
             self._put(result, picture)
         except StreamError as error:
             self._drop()
             if not self._has_made_room(error):
                 raise
-            self._begin(frame, kind)
+            self._begin(frame, info)
             self._put(result, picture)
 
     def close(self, *, failed: bool = False) -> None:
@@ -130,14 +130,13 @@ class Segments:
             self._first_s = time_s
         return 0 if self._span_s is None else (time_s - self._first_s) // self._span_s
 
-    def _begin(self, frame: Frame, kind: tuple[tuple[int, int], Color]) -> None:
+    def _begin(self, frame: Frame, info: SourceInfo) -> None:
         """Go on in a new file, with this frame, and finish the one at hand."""
         if self._is_empty:  # Its name is to be had again.
             self._drop()
         is_first = self._first_s == frame.pts * frame.time_base
-        size, color = kind
-        path = self._next_path(frame, size)
-        self._info = replace(self._info, size=size, color=color)
+        path = self._next_path(frame, info.size)
+        self._info = info
         # A live source that is recorded by the time of day begins when its first picture is there.
         keeps_lead = is_first and not (self._archive and self._info.live)
         film = self._opened(path, self._origin_s if keeps_lead else frame.time)
@@ -202,12 +201,6 @@ class Segments:
         if str(path.resolve()) in self._others or part_path(path).exists():
             return False
         return self._overwrite or not path.exists()
-
-
-def _kind_of(frame: Frame, info: SourceInfo) -> tuple[tuple[int, int], Color]:
-    """Size (height, width) and colours of a frame; those of `info` where it has no tags of its own."""
-    height, width = frame.image.shape[:2]
-    return (height, width), info.color if frame.planes is None else frame.planes.color
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -68,3 +68,12 @@ def place(view: Image, rect: Rect, image: Image | None, label: str, notice: str 
     draw_text(tile, label, (0, 0), capital, WHITE, PAPER)
     if notice:
         draw_text(tile, notice, (tile.shape[1] / 2, tile.shape[0] / 2 + capital), 1.5 * capital, WHITE, PAPER)
+
+
+def fit(image: Image, size: tuple[int, int]) -> Image:
+    """A copy of a picture, made smaller where it does not fit (height, width); its shape is kept."""
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    if not 0 < scale < 1:
+        return image.copy()
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -6,11 +6,9 @@ OpenCV's windows live on the main thread, and so does this sink.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +22,9 @@ from stream.pipeline import Result
 from stream.render import WHITE, draw_text
 from stream.sinks.base import Picture
 from stream.sinks.display import probed_display, x11_only
-from stream.sinks.wall import PAPER, place, tiles
+from stream.sinks.screen_time import Pace, Rate
+from stream.sinks.snapshot import save_snapshot
+from stream.sinks.wall import PAPER, fit, place, tiles
 from stream.source import SourceInfo, StreamError
 
 LARGEST_AT_FIRST = (720, 1280)
@@ -35,10 +35,6 @@ STILL_S = 2.0
 """How long a still picture is shown where no key is pressed."""
 NOTICE_S = 2.0
 """How long a message stays in the corner."""
-RATE_S = 1.0
-"""Over how long frames a second are counted."""
-SLACK_S = 0.5
-"""A file that is behind by less makes up for it; by more, it goes on from where it is."""
 SLICE_MS = 50
 """A signal is noticed after so long at most: no Python runs while OpenCV waits for a key."""
 
@@ -271,66 +267,6 @@ class WindowSink:
         _, _, width, _ = cv2.getWindowImageRect(self._title)
         width = max(width, WALL[1] // 2)
         return round(width * WALL[0] / WALL[1]), width
-
-
-class Pace:
-    """When the frames of a file are due, so that it plays no faster than it was taken."""
-
-    def __init__(self) -> None:
-        self._start_s: float | None = None
-        self._last_s = 0.0
-
-    def due(self, media_s: float, now_s: float) -> float:
-        """The time on the clock of `now_s` at which the frame of media time `media_s` is to be shown."""
-        if self._start_s is None or media_s < self._last_s or now_s - (self._start_s + media_s) > SLACK_S:
-            self._start_s = now_s - media_s
-        self._last_s = media_s
-        return self._start_s + media_s
-
-    def restart(self) -> None:
-        """Take the next frame as due at once."""
-        self._start_s = None
-
-
-class Rate:
-    """Frames a second over the last `RATE_S`."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-
-    def count(self, now_s: float) -> float:
-        """Count a frame; the rate up to now, 0 for the first."""
-        self._times.append(now_s)
-        while len(self._times) > 2 and now_s - self._times[0] > RATE_S:
-            self._times.popleft()
-        span_s = now_s - self._times[0]
-        return (len(self._times) - 1) / span_s if span_s > 0 else 0.0
-
-
-def fit(image: Image, size: tuple[int, int]) -> Image:
-    """A copy of a picture, made smaller where it does not fit (height, width); its shape is kept."""
-    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
-    if not 0 < scale < 1:
-        return image.copy()
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def save_snapshot(image: Image, frame: Frame, folder: Path) -> Path:
-    """Write SOURCE-INDEX.png into a folder, with -2, -3, … where that name is taken; OSError where it cannot be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = re.sub(r"[^\w.-]+", "_", Path(frame.source_id).stem) or "snapshot"
-    _, encoded = cv2.imencode(".png", image)
-    number = 1
-    while True:
-        path = folder / f"{stem}-{frame.index:06d}{f'-{number}' if number > 1 else ''}.png"
-        try:
-            with path.open("xb") as file:
-                file.write(encoded.tobytes())
-        except FileExistsError:
-            number += 1
-        else:
-            return path
 
 
 def _write_corner(view: Image, text: str) -> None:

@@ -24,7 +24,10 @@ from fakes import FakeSource, FakeWatched, make_frame
 
 from engines.results import Image
 from stream.sinks.display import display_fault
-from stream.sinks.window import Pace, Rate, WindowSink, fit, save_snapshot
+from stream.sinks.screen_time import Pace, Rate
+from stream.sinks.snapshot import save_snapshot
+from stream.sinks.wall import fit
+from stream.sinks.window import WindowSink
 from stream.source import StreamError
 
 ROOT = Path(__file__).parents[3]
