@@ -70,7 +70,7 @@ class Delivery:
         return errors
 
     def _leave(self, sink: Sink) -> None:
-        """Finish an output that failed, while the others go on; that it failed is known, what it says now is no news."""
+        """Finish an output that failed, while the others go on; that it failed is known already."""
         self._sinks.remove(sink)
         self._left.append(sink)
         close = _closing(sink, failed=True)
