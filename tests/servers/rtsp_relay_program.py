@@ -11,8 +11,9 @@ Where the standard input ends, the program does too. Run by the system's Python,
 
 from pathlib import Path
 
-from rtsp_program import HOST, PIPELINE, Gst, GstRtspServer, Viewer, options, serve
+from rtsp_program import HOST, PIPELINE, SEQUENCE_HEADERS, Gst, GstRtspServer, Viewer, options, serve
 
+CODEC = "h264"
 RECORDING = (
     "( rtph264depay name=depay0 ! h264parse config-interval=-1 "
     "! video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=units sync=false emit-signals=true )"
@@ -32,7 +33,7 @@ class Channel:
 
     def play(self, _factory, media):
         """Someone comes to look."""
-        self._viewers[media] = Viewer(media.get_element().get_by_name_recurse_up("pictures"))
+        self._viewers[media] = Viewer(media.get_element().get_by_name_recurse_up("pictures"), SEQUENCE_HEADERS[CODEC])
         media.connect("unprepared", lambda gone: self._viewers.pop(gone, None))
 
     def _carry(self, sink):
@@ -60,7 +61,7 @@ def main():
         recorded.set_launch(RECORDING)
         recorded.set_latency(0)
         recorded.connect("media-configure", channel.record)
-        played.set_launch(PIPELINE)
+        played.set_launch(PIPELINE.format(codec=CODEC))
         played.connect("media-configure", channel.play)
         factories |= {f"/{name}": recorded, f"/{name}/play": played}
     serve(factories, args.port, args.login, lambda port: print(f"rtsp://{HOST}:{port}", flush=True))

@@ -20,7 +20,7 @@ def test_what_is_published_can_be_looked_at(tmp_path: Path, login: str | None) -
         if login is not None:
             publish, play = server.url_for(login, publish), server.url_for(login, play)
         with Publisher(publish, container="rtsp", options={"rtsp_transport": "tcp"}):
-            source = open_lasting(play, SourceOptions(read_timeout_s=2.0))
+            source = open_lasting(play, SourceOptions(read_timeout_s=2.0, retries=20))
             numbers = [read_number(frame.image) for frame in islice(source.frames(), 30)]
             source.close()
             received = server.received("cam")
