@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backends.base import Backend, open_backend
+from engines.backends.base import Backend
 from engines.backends.onnx_file import describe
 from engines.cards import NO_FLAGS, CardFlags, ModelCard, Task
 from engines.catalog import CHECKPOINTS, Catalog, FoundModel
+from engines.choosing import Choice, Opener, named, precision_of, remembered
 from engines.export import ExportOptions, Say, export_found, silent
 from engines.guess import apply_flags, check_joints, choose_size, guess_card
+from engines.shelf import Engines, Shelf
 from engines.wording import card_words
 
 
@@ -41,7 +43,8 @@ def open_model(
 ) -> OpenModel:
     """Find, open and know the model of `--detector` (task detect) or `--pose` (task pose); None takes the default.
 
-    What `flags` say wins over the card, and the card over the guess. A checkpoint is exported to ONNX, once, and
+    What `flags` say wins over the card, and the card over the guess; where no `precision` is named, what `models build`
+    said of the model on this machine wins over the library's choice. A checkpoint is exported to ONNX, once, and
     `definition` is what it may not say of its network: a darknet .cfg, or the MODEL block of an HRNet's experiment;
     `say` is told in a line that this takes its time. Raises FileNotFoundError for a path without a file,
     MissingModelError for a model yet to be fetched, and EngineError for all that does not fit, in one line.
@@ -56,23 +59,31 @@ def open_model(
     inputs, _ = describe(found.path)
     card_size = found.card.input.size if found.card is not None else None
     size = choose_size(found.path, task, inputs, flags.size or card_size)
-    free = None in inputs[0].shape[2:]
+    opener = Opener(Engines(backend, device), size if None in inputs[0].shape[2:] else None, threads)
+    known = apply_flags(found.card, flags, size) if found.card is not None else None
+    choice = _choose(found.path, known, precision, opener.engines, catalog.cache)
     with ExitStack() as stack:
-        opened = open_backend(
-            found.path,
-            input_size=size if free else None,
-            backend=backend,
-            device=device,
-            precision=precision,
-            threads=threads,
-        )
-        stack.enter_context(closing(opened))
-        if found.card is None:
+        opened = opener.open(choice.path, choice.precision)
+        stack.callback(opened.close)
+        if known is None:
             guess = guess_card(found.path, task, opened.outputs, opened.infer, size, flags)
             card, note = guess.card, guess.text
+            choice = _choose(found.path, card, precision, opener.engines, catalog.cache)
+            if choice.path != found.path or choice.precision not in (precision, precision_of(opened)):
+                opened.close()
+                opened = opener.open(choice.path, choice.precision)
+                stack.callback(opened.close)
         else:
-            card = apply_flags(found.card, flags, size)
+            card = known
             check_joints(found.path, card, opened.outputs)
             note = f"{card.name}: {card_words(card)}{remark}"
         stack.pop_all()
-    return OpenModel(opened, card, found.path, note)
+    return OpenModel(opened, card, found.path, f"{note} ({choice.remark})" if choice.remark else note)
+
+
+def _choose(path: Path, card: ModelCard | None, precision: str, engines: Engines, cache: Path) -> Choice:
+    """What to open, as far as that is known before: of a model without a card nothing is."""
+    if card is None:
+        return Choice(path, precision)
+    shelf = Shelf.of(cache, path, card, engines)
+    return (remembered(shelf) or Choice(path, "auto")) if precision == "auto" else named(shelf, precision)

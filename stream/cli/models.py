@@ -1,4 +1,4 @@
-"""`run.py models`: the catalogue, fetching from it, and checkpoints made ONNX."""
+"""`run.py models`: the catalogue, fetching from it, checkpoints made ONNX, and models in lower precisions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from engines.cards import Accuracy
 from engines.catalog import CHECKPOINTS, Catalog, FoundModel, Model
 from engines.download import fetch
 from engines.export import ExportOptions, Precision, export_found, put_export
+from engines.shelf import kept_verdicts
 from engines.transfer import Offer
 from engines.wording import card_words, size_words
+from stream.cli import models_build
 
 PIPED_WIDTH = 250
 """Columns where nobody looks at a screen: one line for each model."""
@@ -30,11 +32,11 @@ def add_parser(subparsers: Any) -> None:
     """Add `models` to the commands of the parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "models",
-        help="list the models, fetch one, make a checkpoint an ONNX",
-        description="List the models, fetch some, or make checkpoints ONNX files.",
+        help="list the models, fetch one, make a checkpoint an ONNX, build one in a lower precision",
+        description="List the models, fetch some, make checkpoints ONNX files, or build models in a lower precision.",
     )
     parser.set_defaults(run=run, action="list")
-    actions = parser.add_subparsers(dest="action", metavar="list|fetch|export")
+    actions = parser.add_subparsers(dest="action", metavar="list|fetch|export|build")
     actions.add_parser("list", help="what is known, and where it is (the default)")
     fetching = actions.add_parser("fetch", help="download models, go on with what was cut short, verify them")
     fetching.add_argument("names", nargs="+", metavar="NAME", help="as `models list` calls it")
@@ -45,6 +47,7 @@ def add_parser(subparsers: Any) -> None:
     exporting.add_argument("--size", type=_size, metavar="HxW", help="of the input (the network's own)")
     exporting.add_argument("--cfg", type=Path, metavar="FILE", help="darknet's description (that beside the weights)")
     exporting.add_argument("--to", type=Path, metavar="FOLDER", help="put NAME.onnx and its card there, too")
+    models_build.add_parser(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         options = ExportOptions(args.size, args.precision, args.cfg)
         for found in [catalog.locate(name) for name in args.names]:
             _export(found, catalog.cache, options, args.to)
+    elif args.action == "build":
+        models_build.run(args, catalog)
     else:
         _list(catalog)
     return 0
@@ -86,6 +91,8 @@ def _list(catalog: Catalog) -> None:
         console.print(f"{label}: {_short(folder)}{hint}", markup=False, soft_wrap=True)
     for fault in catalog.faults.values():
         console.print(f"not read: {fault}", markup=False, soft_wrap=True)
+    for name, verdict in kept_verdicts(catalog.cache):
+        console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
     console.print(LEGEND)
 
 

@@ -258,7 +258,7 @@ def write_model(path: Path, outputs: dict[str, NDArray[np.generic]], sides: tupl
 
 
 def opened(path: Path, task: Task, flags: CardFlags = NO_FLAGS) -> OpenModel:
-    model = open_model(str(path), task, flags, catalog=EMPTY)
+    model = open_model(str(path), task, flags, catalog=EMPTY, precision="fp32")
     model.backend.close()
     return model
 

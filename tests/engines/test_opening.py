@@ -22,7 +22,9 @@ from engines.download import fetch  # noqa: E402
 from engines.nets.hrnet import HRNet  # noqa: E402
 from engines.nets.hrnet_layout import HrnetLayout, StageLayout  # noqa: E402
 from engines.opening import OpenModel, open_model  # noqa: E402
+from engines.shelf import Engines, Shelf  # noqa: E402
 from engines.transfer import Offer  # noqa: E402
+from engines.verdict import BARS, Verdict  # noqa: E402
 from engines.yolo import PersonDetector  # noqa: E402
 
 LAYOUT = HrnetLayout((StageLayout(1, (1, 1), (4, 8)),), 17, stem=8, stem_blocks=1)
@@ -102,6 +104,16 @@ def test_a_card_beside_a_checkpoint_holds(checkpoint: Path, cache: Path, tmp_pat
     (tmp_path / "mine.yaml").write_text(card_yaml(card))
     assert opened("mine", "pose", cache, tmp_path).card == card
     assert opened(str(tmp_path / "mine.pth"), "pose", cache).card == card
+
+
+def test_a_precision_that_was_refused_is_not_taken_unasked(checkpoint: Path, tmp_path: Path) -> None:
+    first = opened(str(checkpoint), "pose", tmp_path)
+    shelf = Shelf.of(tmp_path, first.path, first.card, Engines())
+    shelf.keep(Verdict("bf16", "A CPU bf16", "A CPU fp32", "pictures", BARS["bf16"], relative=0.5))
+    model = open_model(str(checkpoint), "pose", catalog=load_catalog([], tmp_path))
+    model.backend.close()
+    assert model.backend.name.endswith("CPU fp32")
+    assert model.note.endswith(" (bf16 is not used: outputs differ by 0.500, 0.02 at most)")
 
 
 @pytest.mark.parametrize("named", [False, True])

@@ -1,0 +1,155 @@
+"""`run.py models build`, and what `models list` says afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.backends.openvino_backend import load_openvino
+from engines.building import Built, RefusedError
+from engines.opening import open_model
+from engines.verdict import BARS, Lap, Verdict
+from stream.cli import models
+from stream.cli.main import main
+from stream.cli.models_build import read_pictures, result_lines
+from stream.source import StreamError
+
+VERDICT = Verdict(
+    "int8", "OpenVINO CPU int8", "OpenVINO CPU fp32", "12 drawn pictures", BARS["int8"], ap=0.99, than="bf16"
+)
+
+
+@pytest.fixture
+def folders(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder `mine` with a detector, named by POSESTREAM_MODELS, and an empty cache, both under what is returned."""
+    (tmp_path / "mine").mkdir()
+    shutil.copy(assets / "models" / "yolox_nano.onnx", tmp_path / "mine" / "yolox_nano.onnx")
+    monkeypatch.setenv("POSESTREAM_MODELS", str(tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    models.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["models", *words])
+    return int(args.run(args))
+
+
+def make_pictures(folder: Path, count: int) -> Path:
+    """So many pictures of 8 by 8 pixels, picture i all of value i."""
+    folder.mkdir()
+    for i in range(count):
+        cv2.imwrite(str(folder / f"{i:02}.png"), np.full((8, 8, 3), i, np.uint8))
+    return folder
+
+
+def test_a_precision_is_built_and_listed(folders: Path, assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On these pictures bf16 of YOLOX-nano finds the boxes of fp32."""
+    if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    assert run("build", "yolox_nano", "--precision", "bf16", "--guard", str(assets / "images")) == 0
+    first, second, third, last = capsys.readouterr().out.splitlines()
+    assert first == "yolox_nano: comparing bf16 with fp32"
+    assert second.startswith("yolox_nano: bf16 passed: AP to fp32's ")
+    assert "; 12 drawn pictures and 9 given ones with " in second
+    assert second.endswith(" people (OpenVINO CPU bf16 against OpenVINO CPU fp32)")
+    assert third.startswith("yolox_nano: bf16 ")
+    assert last.startswith(f"yolox_nano: the verdict is in {folders / 'posestream' / 'built' / 'yolox_nano-bf16-'}")
+    assert run("list") == 0
+    out = capsys.readouterr().out
+    assert second in out
+
+
+def test_what_was_refused_is_not_used_from_then_on(folders: Path, assets: Path) -> None:
+    """Of TinyPose at 128x96 the heat maps in bf16 are too far from those in fp32."""
+    if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    pose = str(assets / "models" / "tinypose_128x96_dyn.onnx")
+    before = open_model(pose, "pose")
+    with pytest.raises(RefusedError, match=r"bf16 refused: outputs differ by 0\.\d+ \(0\.02 at most\)"):
+        run("build", pose, "--precision", "bf16")
+    after, named = open_model(pose, "pose"), open_model(pose, "pose", precision="bf16")
+    for model in (before, after, named):
+        model.backend.close()
+    assert [model.backend.name for model in (before, after, named)] == [
+        "OpenVINO CPU bf16", "OpenVINO CPU fp32", "OpenVINO CPU bf16"
+    ]  # fmt: skip
+    assert "(bf16 is not used: outputs differ by" in after.note
+    assert before.note == named.note
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (("yolox_nano", "--guard", "MINE"), StreamError, "no pictures there"),
+    ],
+)
+def test_what_cannot_be_built_is_told_in_one_line(
+    folders: Path, words: tuple[str, ...], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as raised:
+        run("build", *(word.replace("MINE", str(folders / "mine")) for word in words))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_precision_of_no_kind_is_misuse(folders: Path) -> None:
+    with pytest.raises(SystemExit) as raised:
+        run("build", "yolox_nano", "--precision", "int4")
+    assert raised.value.code == 2
+
+
+def test_the_result_says_whether_it_is_used_from_now_on() -> None:
+    pays = Built(Path("a.onnx"), Verdict(**{**_fields(VERDICT), "laps": (Lap(1, 5, 10),)}), Path("a.json"))
+    assert list(result_lines("net", pays))[1:] == [
+        "net: int8 is used from now on: a.onnx; --precision fp32 runs it in fp32",
+        "net: the verdict is in a.json",
+    ]
+    slow = Built(Path("a.onnx"), Verdict(**{**_fields(VERDICT), "laps": (Lap(1, 10, 10.5),)}), Path("a.json"))
+    assert list(result_lines("net", slow))[:2] == [
+        "net: int8 passed: AP to fp32's 0.990 (0.93 at least); 1.05 times as fast as bf16 at batch 1, which does not"
+        " pay (1.1 times would); 12 drawn pictures (OpenVINO CPU int8 against OpenVINO CPU fp32)",
+        "net: int8 does not pay and is not used, but by --precision int8",
+    ]
+
+
+def _fields(verdict: Verdict) -> dict[str, object]:
+    return {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
+
+
+def test_pictures_come_from_all_over_a_folder(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "shots", 7)
+    assert [int(image[0, 0, 0]) for image in read_pictures(str(folder), 3)] == [0, 2, 4]
+    assert len(read_pictures(str(folder), 7)) == len(read_pictures(str(folder), 100)) == 7
+    assert len(read_pictures(str(folder / "03.png"), 5)) == 1
+
+
+def test_pictures_come_from_all_over_a_clip(make_clip: Callable[..., Path]) -> None:
+    clip = make_clip(frames=10)  # frame i is of luma 40 + 5 i
+    first, second, third = (int(image.mean()) for image in read_pictures(str(clip), 3))
+    assert second - first == pytest.approx(15 * 255 / 219, abs=2)
+    assert third - second == pytest.approx(15 * 255 / 219, abs=2)
+    assert len(read_pictures(str(clip), 100)) == 10
+
+
+def test_a_refusal_exits_1_with_the_figures(folders: Path, assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TinyPose has a hundred layers: eight bits of mantissa leave its heat maps 3 % away, of which 2 % are allowed."""
+    if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    shutil.copy(assets / "models" / "tinypose_256x192_dyn.onnx", folders / "mine" / "pose.onnx")
+    (folders / "mine" / "pose.yaml").write_text(
+        "name: pose\ntask: pose\nfamily: heatmap\ninput: {size: [256, 192]}\nskeleton: coco17\n"
+    )
+    assert main(["models", "build", "pose", "--precision", "bf16"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: pose: bf16 refused: outputs differ by 0.03")
+    assert error.endswith(" (OpenVINO CPU bf16 against OpenVINO CPU fp32); --force keeps it all the same\n")
+    assert main(["models"]) == 0
+    assert "pose: bf16 refused: outputs differ by 0.03" in capsys.readouterr().out
