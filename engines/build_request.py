@@ -10,10 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from engines.backends.base import EngineError
+from engines.backends.base import CHECKPOINTS, EngineError
 from engines.building import Built, Quantize, Wish, build, check_calibration
 from engines.cards import ModelCard, Task
-from engines.catalog import CHECKPOINTS, Catalog, MissingModelError
+from engines.catalog import Catalog, MissingModelError
 from engines.choosing import SIXTEEN, Opener, precision_of
 from engines.crop import Crops
 from engines.export import ExportOptions, Say, export_found

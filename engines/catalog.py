@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.backends.base import EngineError
+from engines.backends.base import CHECKPOINTS, EngineError
 from engines.cards import ModelCard, Task, load_yaml, make_card, read_card
 
 ENVIRONMENT = "POSESTREAM_MODELS"
@@ -18,8 +18,6 @@ PUBLISHED = Path(__file__).with_name("catalog.yaml")
 DEFAULTS: dict[Task, str] = {"detect": "yolox-nano", "pose": "rtmpose-s"}
 """What is taken, where it is there, when nothing is named."""
 FETCH = "python run.py models fetch"
-CHECKPOINTS = (".pth", ".pt", ".weights")
-"""Endings of what is made an ONNX before it runs: torch's, and darknet's."""
 MODEL_FILES = (".onnx", *CHECKPOINTS)
 """Endings of a model's file; of two files of one name the earlier ending counts."""
 

@@ -11,10 +11,9 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from engines.backends.base import EngineError
+from engines.backends.base import CHECKPOINTS, EngineError
 from engines.backends.onnx_file import describe
 from engines.cards import ModelCard, SourceRef
-from engines.catalog import CHECKPOINTS
 from engines.lock import alone
 from engines.transfer import Progress, TransferError, check_space, forget, plain_url, transfer
 

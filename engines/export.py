@@ -5,37 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from engines.backends.base import EngineError, open_backend
-from engines.cards import (
-    JOINTS,
-    InputSpec,
-    ModelCard,
-    SourceRef,
-    Task,
-    card_yaml,
-    family_defaults,
-    read_card,
-)
+from engines.cards import ModelCard, SourceRef, Task, card_yaml, read_card
 from engines.catalog import FoundModel
+from engines.checkpoints import Definition, Size, card_of, card_over, check_task, definition_of
 from engines.guard import Difference, compare, noise
 from engines.half import halve
 from engines.lock import alone
-from engines.wording import size_words
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from engines.nets.read import Network
 
 Precision = Literal["fp32", "fp16"]
-Size = tuple[int, int]
-"""(height, width) in pixels."""
 Say = Callable[[str], None]
 
 VERSION = 1
@@ -44,10 +32,6 @@ FOLDER = "exported"
 """Within the cache."""
 KEY_DIGITS = 16
 """Hex digits of the key that a file's name holds."""
-STRIDE = 32
-"""Pixels per cell of the coarsest maps of all these networks: input sizes are multiples of it."""
-POSE_SIZES: dict[str, Size] = {"coco17": (256, 192), "mpii16": (256, 256), "halpe26": (256, 192)}
-"""The usual input for a skeleton, where neither flag, card nor experiment says one."""
 TRACED_ROWS, CHECKED_ROWS = 2, 3
 """Batches that the network is exported and checked with: not alike, so that a batch size baked in shows."""
 BOUNDS: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2}
@@ -66,7 +50,7 @@ class ExportOptions:
 
     size: Size | None = None
     precision: Precision = "fp32"
-    definition: Path | Mapping[str, object] | None = None
+    definition: Definition | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -111,7 +95,7 @@ def export_checkpoint(
             folder / f".{target.stem}.lock", lambda: say(f"{path}: another process exports it; waiting for that")
         ):
             found = _find(target) or _export(path, digest, target, task, options, say)
-    _check_task(path, found.card, task)
+    check_task(path, found.card, task)
     return found
 
 
@@ -127,14 +111,8 @@ def export_found(
     exported = export_checkpoint(found.path, cache, task, options, say)
     if found.card is None:
         return exported
-    size = exported.card.input.size
-    card = replace(
-        found.card,
-        name=_name(found.card.name, options.precision),
-        family=exported.card.family,
-        input=replace(found.card.input, size=size),
-    )
-    return replace(exported, card=card)
+    card = card_over(found.card, exported.card)
+    return replace(exported, card=replace(card, name=_name(card.name, options.precision)))
 
 
 def put_export(exported: Exported, folder: Path) -> Path:
@@ -157,7 +135,7 @@ def _digest(path: Path) -> str:
 
 def _key(path: Path, digest: str, options: ExportOptions) -> str:
     """Hex digits that are others for each content of the checkpoint and its definition, and for each option."""
-    definition = _definition(path, options)
+    definition = definition_of(path, options.definition)
     said = {
         "version": VERSION,
         "checkpoint": digest,
@@ -169,18 +147,6 @@ def _key(path: Path, digest: str, options: ExportOptions) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def _definition(path: Path, options: ExportOptions) -> Path | dict[str, object] | None:
-    """What is to be read beside the checkpoint; EngineError where darknet's weights have no .cfg."""
-    if isinstance(options.definition, Mapping):
-        return dict(options.definition)
-    if options.definition is not None or path.suffix != ".weights":
-        return options.definition
-    cfg = path.with_suffix(".cfg")
-    if not cfg.is_file():
-        raise EngineError(f"{path}: darknet's weights need their .cfg; put it to {cfg}, or name it")
-    return cfg
-
-
 def _find(target: Path) -> Exported | None:
     """The ONNX that is there with its card."""
     card = target.with_suffix(".yaml")
@@ -189,20 +155,16 @@ def _find(target: Path) -> Exported | None:
     return Exported(target, read_card(card), "exported before")
 
 
-def _check_task(path: Path, card: ModelCard, task: Task | None) -> None:
-    if task not in (None, card.task):
-        raise EngineError(f"{path}: is a model to {card.task} with; wanted one to {task}")
-
-
 def _export(path: Path, digest: str, target: Path, task: Task | None, options: ExportOptions, say: Say) -> Exported:
     say(f"{path}: exporting it to ONNX, once, which takes up to a minute")
     _require_torch(path)
     from engines.nets.read import read_network
     from engines.nets.to_onnx import to_onnx
 
-    network = read_network(path, _definition(path, options))
-    card = _make_card(path, digest, network, options)
-    _check_task(path, card, task)
+    network = read_network(path, definition_of(path, options.definition))
+    own = card_of(path, network, options.size)
+    card = replace(own, name=_name(own.name, options.precision), source=SourceRef(sha256=digest))
+    check_task(path, card, task)
     output = "heatmaps" if card.task == "pose" else "output"
     model = to_onnx(network.module, noise(card.input, TRACED_ROWS), output)
     if options.precision == "fp16":
@@ -258,23 +220,3 @@ def _require_torch(path: Path) -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise EngineError(f"{path}: to run a checkpoint takes torch ({error}): {TORCH_REMEDY}") from error
-
-
-def _make_card(path: Path, digest: str, network: Network, options: ExportOptions) -> ModelCard:
-    """What the ONNX will eat and give; EngineError for a size or a number of joints that cannot be."""
-    skeletons = {count: name for name, count in JOINTS.items()}
-    if network.joints is not None and network.joints not in skeletons:
-        known = ", ".join(f"{name} {count}" for count, name in skeletons.items())
-        raise EngineError(f"{path}: {network.joints} joints, which no skeleton fits: {known}")
-    skeleton = None if network.joints is None else skeletons[network.joints]
-    size = options.size or network.size or POSE_SIZES[skeleton or "coco17"]
-    if any(side < STRIDE or side % STRIDE for side in size):
-        raise EngineError(f"{path}: imgsz must be a multiple of {STRIDE}, got {size_words(size)}")
-    fixed = family_defaults(network.family)
-    return ModelCard(
-        **{**fixed, "input": InputSpec(size=size, **fixed["input"])},
-        name=_name(path.stem, options.precision),
-        family=network.family,
-        skeleton=skeleton,
-        source=SourceRef(sha256=digest),
-    )

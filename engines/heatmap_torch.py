@@ -6,6 +6,8 @@ all are, and those that should not be are left as they were.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import torch
 from torch import Tensor
@@ -42,12 +44,18 @@ def flip_back(heatmaps: Tensor, pairs: tuple[tuple[int, int], ...], shift: float
 
     Returns a new tensor of the same dtype, on the same device.
     """
-    order = torch.as_tensor(mirrored_order(heatmaps.shape[1], pairs), device=heatmaps.device)
+    order = mirrored_order_on(heatmaps.device, heatmaps.shape[1], pairs)
     back = heatmaps.index_select(1, order).flip(-1)
     if not shift:
         return back
     moved = torch.cat([back[..., :1], back[..., :-1]], dim=-1)
     return torch.cat([back[..., :1], (1 - shift) * back[..., 1:] + shift * moved[..., 1:]], dim=-1)
+
+
+@cache
+def mirrored_order_on(device: torch.device, joints: int, pairs: tuple[tuple[int, int], ...]) -> Tensor:
+    """`mirrored_order` on the device, from the first use on: to send it each time would be to wait for it."""
+    return torch.as_tensor(mirrored_order(joints, pairs), device=device)
 
 
 def _highest_cells(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,7 +82,7 @@ def _dark_shifts(maps: Tensor, xs: Tensor, ys: Tensor, kernel: int) -> Tensor:
     """
     height, width = maps.shape[-2:]
     inside = (xs > 1) & (xs < width - 2) & (ys > 1) & (ys < height - 2)
-    weights = torch.as_tensor(cv2.getGaussianKernel(kernel, 0)[:, 0], device=maps.device)
+    weights = _gaussian(kernel, maps.device)
     windows = _windows(maps, xs, ys, _REACH + kernel // 2).double()
     rows = windows.unfold(1, kernel, 1) @ weights  # (M, 5, columns)
     logs = (rows.unfold(2, kernel, 1) @ weights).clamp_min(_FLOOR).log()  # (M, 5, 5)
@@ -92,6 +100,12 @@ def _dark_shifts(maps: Tensor, xs: Tensor, ys: Tensor, kernel: int) -> Tensor:
     steps = torch.stack(newton, dim=-1) / safe[:, None]
     taken = inside & (steps.abs().amax(dim=-1) <= _REACH)
     return torch.where(taken[:, None], steps, 0).float()
+
+
+@cache
+def _gaussian(kernel: int, device: torch.device) -> Tensor:
+    """The weights (kernel,) float64 of DARK's blur, on the device from the first use on."""
+    return torch.as_tensor(cv2.getGaussianKernel(kernel, 0)[:, 0], device=device)
 
 
 def _windows(maps: Tensor, xs: Tensor, ys: Tensor, reach: int) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,20 @@ from engines.backends.base import Backend, EngineError, TensorSpec
 from engines.cards import ModelCard
 from engines.crop import PADDING, Crops
 from engines.heatmap import DARK_KERNEL, REFERENCE_SHIFT, Decode, cells_to_crop, decode_heatmaps, flip_back
+from engines.images import ImageBatch, on_device
 from engines.normalize import to_batch
 from engines.results import Image, Poses, Skeleton, check_array
 from engines.simcc import BINS_PER_PIXEL, decode_simcc, flip_back_simcc
 from engines.skeletons import skeleton
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engines.backends.base import DeviceBackend
+
 Floats = NDArray[np.float32]
 Shape = tuple[int | None, ...]
+Array = TypeVar("Array", Floats, "Tensor")
 
 MAX_BATCH: Final = 32
 """People in one call of the backend: the largest batch that engines are built for."""
@@ -60,16 +67,25 @@ class PoseOptions:
 class PoseEstimator:
     """Estimates the poses of all people of all images of a step, in as few calls of the backend as `max_batch` allows.
 
+    Where the backend runs on tensors, all is done on its device: nothing is waited for but the key points, which come
+    back in one transfer. Pictures that a detector has put into `images` do not go up again.
     It does not own the backend. Raises EngineError where the model's outputs do not fit its card, or which is which
     cannot be told: on construction as far as the backend knows their shapes, else on the first call.
     """
 
-    def __init__(self, backend: Backend, card: ModelCard, options: PoseOptions | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        card: ModelCard,
+        options: PoseOptions | None = None,
+        images: ImageBatch | None = None,
+    ) -> None:
         if card.task != "pose" or card.skeleton is None:
             raise EngineError(f"{card.name}: its task is {card.task}, wanted pose; choose another model for --pose")
         self._backend = backend
         self._card = card
         self._options = options or PoseOptions()
+        self._images = images or ImageBatch()
         self._skeleton = skeleton(card.skeleton)
         self._order = self._find_order(backend.outputs)
         self._check_outputs([backend.outputs[i].shape for i in self._order])
@@ -90,9 +106,13 @@ class PoseEstimator:
             check_array("boxes", own, (None, 4), np.float32)
         if not images:
             return []
-        owners = [image for image, own in zip(images, boxes, strict=True) for _ in own]
+        owners = [index for index, own in enumerate(boxes) for _ in own]
         crops = Crops.around(np.concatenate(boxes), self._card.input.size, self._options.padding)
-        points, scores = self._estimate_crops(owners, crops)
+        backend = on_device(self._backend)
+        if backend is None:
+            points, scores = self._estimate_crops(images, owners, crops)
+        else:
+            points, scores = self._estimate_crops_on_device(backend, images, owners, crops)
         points = crops.points_to_frame(points)
         ends = np.cumsum([len(own) for own in boxes])[:-1]
         return [
@@ -100,31 +120,38 @@ class PoseEstimator:
             for own_points, own_scores in zip(np.split(points, ends), np.split(scores, ends), strict=True)
         ]
 
-    def _estimate_crops(self, owners: Sequence[Image], crops: Crops) -> tuple[Floats, Floats]:
-        """Points (M, K, 2) in pixels of the crops, and scores (M, K); person i is in picture `owners[i]`."""
-        joints = len(self._skeleton.names)
-        points = np.empty((len(owners), joints, 2), np.float32)
-        scores = np.empty((len(owners), joints), np.float32)
-        for start in range(0, len(owners), self._options.max_batch):
-            people = range(start, min(start + self._options.max_batch, len(owners)))
-            part = slice(people.start, people.stop)
-            points[part], scores[part] = self._decode(self._infer(self._batch(owners, crops, people)))
+    def _estimate_crops(self, images: Sequence[Image], owners: Sequence[int], crops: Crops) -> tuple[Floats, Floats]:
+        """Points (M, K, 2) in pixels of the crops, and scores (M, K); person i is in `images[owners[i]]`."""
+        points, scores = self._nobody(len(owners))
+        for part in self._parts(len(owners)):
+            people = [(person, images[owners[person]]) for person in range(part.start, part.stop)]
+            points[part], scores[part] = self._decode(self._infer(self._batch(people, crops)))
         return points, scores
 
-    def _batch(self, owners: Sequence[Image], crops: Crops, people: range) -> Floats:
-        """The network's input (N, 3, height, width) for some of the people."""
+    def _parts(self, count: int) -> Iterator[slice]:
+        """So many people in batches of the largest size."""
+        most = self._options.max_batch
+        return (slice(start, min(start + most, count)) for start in range(0, count, most))
+
+    def _nobody(self, count: int) -> tuple[Floats, Floats]:
+        """Room for points and scores."""
+        joints = len(self._skeleton.names)
+        return np.empty((count, joints, 2), np.float32), np.empty((count, joints), np.float32)
+
+    def _batch(self, people: Sequence[tuple[int, Image]], crops: Crops) -> Floats:
+        """The network's input (N, 3, height, width) for some of the people, each with the picture they are in."""
         pictures = np.empty((len(people), *crops.size, 3), np.uint8)
-        for picture, person in zip(pictures, people, strict=True):
-            crops.cut(person, owners[person], picture)
+        for picture, (person, image) in zip(pictures, people, strict=True):
+            crops.cut(person, image, picture)
         spec = self._card.input
         return to_batch(list(pictures), spec.color == "rgb", spec.scale, spec.mean, spec.std)
 
     def _infer(self, batch: Floats) -> tuple[Floats, ...]:
         """The checked outputs for a batch, averaged with those of its mirror where the flip test is on."""
-        outputs = self._checked_outputs(batch)
+        outputs = self._checked(self._backend.infer(batch), len(batch))
         if not self._options.flip_test:
             return outputs
-        mirrored = self._checked_outputs(np.ascontiguousarray(batch[..., ::-1]))
+        mirrored = self._checked(self._backend.infer(np.ascontiguousarray(batch[..., ::-1])), len(batch))
         pairs = self._skeleton.pairs
         if self._card.family == "simcc":
             back: tuple[Floats, ...] = flip_back_simcc(mirrored[0], mirrored[1], pairs)
@@ -140,11 +167,62 @@ class PoseEstimator:
         height, width = outputs[0].shape[2:]
         return cells_to_crop(points, (height, width), self._card.input.size), scores
 
-    def _checked_outputs(self, batch: Floats) -> tuple[Floats, ...]:
-        outputs = self._backend.infer(batch)
+    def _estimate_crops_on_device(
+        self, backend: DeviceBackend, images: Sequence[Image], owners: Sequence[int], crops: Crops
+    ) -> tuple[Floats, Floats]:
+        """What `_estimate_crops` does, by torch, where the backend is."""
+        from engines import crop_torch, normalize_torch
+
+        used = sorted(set(owners))
+        pictures = self._images.take([images[i] for i in used], backend.device)
+        if not owners:
+            return self._nobody(0)
+        spec, copies = self._card.input, self._images.copies
+        sizes = [(images[i].shape[0], images[i].shape[1]) for i in used]
+        placed = crop_torch.placed(crops, [used.index(owner) for owner in owners], sizes)
+        pixels, places = crop_torch.framed(pictures), copies.send(placed, backend.device)
+        found: list[Tensor] = []
+        for part in self._parts(len(owners)):
+            batch = crop_torch.cut(pixels, places[part], crops.size)
+            batch = normalize_torch.normalize(batch, spec.color == "rgb", spec.scale, spec.mean, spec.std)
+            found.extend(self._decode_on_device(self._infer_on_device(backend, batch)))
+        fetched = copies.fetch(found)
+        return np.concatenate(fetched[::2]), np.concatenate(fetched[1::2])
+
+    def _infer_on_device(self, backend: DeviceBackend, batch: Tensor) -> tuple[Tensor, ...]:
+        """What `_infer` does, on the device."""
+        from engines.heatmap_torch import flip_back
+        from engines.simcc_torch import flip_back_simcc
+
+        outputs = self._checked(backend.infer_tensors(batch), len(batch))
+        if not self._options.flip_test:
+            return outputs
+        mirrored = self._checked(backend.infer_tensors(batch.flip(-1)), len(batch))
+        pairs = self._skeleton.pairs
+        if self._card.family == "simcc":
+            back: tuple[Tensor, ...] = flip_back_simcc(mirrored[0], mirrored[1], pairs)
+        else:
+            back = (flip_back(mirrored[0], pairs, self._options.flip_shift),)
+        return tuple((one + other) / 2 for one, other in zip(outputs, back, strict=True))
+
+    def _decode_on_device(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """What `_decode` does, on the device."""
+        from engines.heatmap_torch import decode_heatmaps
+        from engines.simcc_torch import decode_simcc
+
+        if self._card.family == "simcc":
+            return decode_simcc(outputs[0], outputs[1])
+        points, scores = decode_heatmaps(outputs[0], self._options.decode, self._options.dark_kernel)
+        height, width = outputs[0].shape[2:]
+        points[..., 0] *= self._card.input.size[1] / width
+        points[..., 1] *= self._card.input.size[0] / height
+        return points, scores
+
+    def _checked(self, outputs: tuple[Array, ...], count: int) -> tuple[Array, ...]:
+        """The outputs for a batch of `count`, in the order of the card's family, arrays or tensors."""
         if len(outputs) == len(self._order):
             outputs = tuple(outputs[i] for i in self._order)
-        self._check_outputs([output.shape for output in outputs], len(batch))
+        self._check_outputs([tuple(output.shape) for output in outputs], count)
         return outputs
 
     def _find_order(self, outputs: Sequence[TensorSpec]) -> tuple[int, ...]:

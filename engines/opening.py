@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backends.base import Backend
+from engines.backends.base import CHECKPOINTS, Backend, has_gpu
 from engines.backends.onnx_file import describe
+from engines.backends.torch_backend import TorchBackend, check_no_onnx
 from engines.cards import NO_FLAGS, CardFlags, ModelCard, Task
-from engines.catalog import CHECKPOINTS, Catalog, FoundModel
+from engines.catalog import Catalog, FoundModel
+from engines.checkpoints import read_checkpoint
 from engines.choosing import Choice, Opener, named, precision_of, remembered
 from engines.export import ExportOptions, Say, export_found, silent
 from engines.guess import apply_flags, check_joints, choose_size, guess_card
@@ -43,14 +45,16 @@ def open_model(
 ) -> OpenModel:
     """Find, open and know the model of `--detector` (task detect) or `--pose` (task pose); None takes the default.
 
-    What `flags` say wins over the card, and the card over the guess; where no `precision` is named, what `models build`
-    said of the model on this machine wins over the library's choice. A checkpoint is exported to ONNX, once, and
-    `definition` is what it may not say of its network: a darknet .cfg, or the MODEL block of an HRNet's experiment;
-    `say` is told in a line that this takes its time. Raises FileNotFoundError for a path without a file,
+    What `flags` say wins over the card, and the card over the guess. torch runs a checkpoint as it is, where it is the
+    `backend` or there is a GPU; for the others it is exported to ONNX, once, and `say` is told in a line that this
+    takes its time. `definition` is what a checkpoint may not say of its network: a darknet .cfg, or the MODEL block of
+    an HRNet's experiment. Raises FileNotFoundError for a path without a file,
     MissingModelError for a model yet to be fetched, and EngineError for all that does not fit, in one line.
     """
     catalog = catalog or Catalog.load()
     found = catalog.resolve(name_or_path, task)
+    if _is_for_torch(found.path, backend, device):
+        return _open_by_torch(found, task, flags, device, precision, threads, definition)
     remark = ""
     if found.path.suffix in CHECKPOINTS:
         exported = export_found(found, catalog.cache, task, ExportOptions(flags.size, definition=definition), say)
@@ -87,3 +91,32 @@ def _choose(path: Path, card: ModelCard | None, precision: str, engines: Engines
         return Choice(path, precision)
     shelf = Shelf.of(cache, path, card, engines)
     return (remembered(shelf) or Choice(path, "auto")) if precision == "auto" else named(shelf, precision)
+
+
+def _is_for_torch(path: Path, backend: str, device: str) -> bool:
+    """Whether torch runs the model: where it is named, and a checkpoint wherever there is a GPU."""
+    if backend != "auto" or path.suffix not in CHECKPOINTS:
+        return backend == "torch"
+    return device.startswith("cuda") or (device == "auto" and has_gpu())
+
+
+def _open_by_torch(
+    found: FoundModel,
+    task: Task,
+    flags: CardFlags,
+    device: str,
+    precision: str,
+    threads: int,
+    definition: Path | Mapping[str, object] | None,
+) -> OpenModel:
+    """The network of a checkpoint without an ONNX of it; EngineError where it is one."""
+    check_no_onnx(found.path)
+    checkpoint = read_checkpoint(found, task, flags.size, definition)
+    size = checkpoint.card.input.size
+    with ExitStack() as stack:
+        opened = TorchBackend(checkpoint.network.module, found.path.name, size, precision, device, threads)
+        stack.enter_context(closing(opened))
+        card = apply_flags(checkpoint.card, flags, size)
+        check_joints(found.path, card, opened.outputs)
+        stack.pop_all()
+    return OpenModel(opened, card, found.path, f"{card.name}: {card_words(card)}")

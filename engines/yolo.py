@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.backends.base import Backend, EngineError
 from engines.cards import ModelCard
+from engines.images import ImageBatch, on_device
 from engines.letterbox import Letterbox, fit
 from engines.nms import nms
 from engines.normalize import to_batch
 from engines.results import Detections, Image
 from engines.yolo_decode import DECODERS, STRIDES, People
+
+if TYPE_CHECKING:
+    from engines.backends.base import DeviceBackend
 
 MAX_CANDIDATES = 1000
 """Boxes of one picture that go into the suppression at most, the best: it compares each with each."""
@@ -40,11 +45,19 @@ class DetectorOptions:
 class PersonDetector:
     """Finds the people in pictures of any sizes.
 
+    Where the backend runs on tensors, all is done on its device: nothing is waited for but the boxes, which come back
+    in one transfer. The `images` are to be shared with the pose estimator that is given the same pictures next.
     It does not own the backend. Raises EngineError on construction where the model is no detector or its outputs do
     not have the form of the card's family.
     """
 
-    def __init__(self, backend: Backend, card: ModelCard, options: DetectorOptions | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        card: ModelCard,
+        options: DetectorOptions | None = None,
+        images: ImageBatch | None = None,
+    ) -> None:
         if card.family not in DECODERS:
             raise EngineError(
                 f"{card.name}: family must be one of {', '.join(DECODERS)}, got {card.family}; mend its card"
@@ -52,7 +65,7 @@ class PersonDetector:
         self._backend = backend
         self._card = card
         self._options = options or DetectorOptions()
-        self._decode = DECODERS[card.family]
+        self._images = images or ImageBatch()
         height, width = backend.inputs[0].shape[2:]
         if height is None or width is None:
             raise EngineError(f"{card.name}: the input size must be known, got {backend.inputs[0].shape}; name it")
@@ -63,24 +76,55 @@ class PersonDetector:
         """The people in each of `images`, best first: one Detections an image, clipped to it."""
         if not images:
             return []
-        spec = self._card.input
         boxed = [fit(_size_of(image), self._size, self._card.letterbox) for image in images]
+        backend = on_device(self._backend)
+        people = self._find(images, boxed) if backend is None else self._find_on_device(backend, images, boxed)
+        return [_in_frame(own, letterbox) for own, letterbox in zip(people, boxed, strict=True)]
+
+    def _find(self, images: Sequence[Image], boxed: Sequence[Letterbox]) -> list[People]:
+        """The people in each picture, best first, in pixels of the input."""
+        spec = self._card.input
         pictures = [box.paint(image, self._card.pad) for box, image in zip(boxed, images, strict=True)]
         batch = to_batch(pictures, spec.color == "rgb", spec.scale, spec.mean, spec.std)
         found = self._backend.infer(batch)
         outputs = [found[i] for i in self._order]
-        return [self._people([output[row] for output in outputs], letterbox) for row, letterbox in enumerate(boxed)]
+        return [self._people([output[row] for output in outputs]) for row in range(len(images))]
 
-    def _people(self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox) -> Detections:
+    def _people(self, outputs: Sequence[NDArray[np.float32]]) -> People:
         """The people in one picture, of the outputs for it."""
-        boxes, scores = _best(self._decode(outputs, self._size, self._options.confidence), MAX_CANDIDATES)
-        if self._card.family not in _SUPPRESSED:
-            kept = nms(boxes, scores, self._options.iou)
-            boxes, scores = boxes[kept], scores[kept]
-        height, width = letterbox.frame_size
-        boxes = np.clip(letterbox.boxes_to_frame(boxes), 0, np.array((width, height, width, height), np.float32))
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        return Detections(boxes[inside], np.minimum(scores[inside], np.float32(1)))
+        decode = DECODERS[self._card.family]
+        boxes, scores = _best(decode(outputs, self._size, self._options.confidence), MAX_CANDIDATES)
+        if self._card.family in _SUPPRESSED:
+            return boxes, scores
+        kept = nms(boxes, scores, self._options.iou)
+        return boxes[kept], scores[kept]
+
+    def _find_on_device(
+        self, backend: DeviceBackend, images: Sequence[Image], boxed: Sequence[Letterbox]
+    ) -> list[People]:
+        """What `_find` does, by torch, where the backend is."""
+        from engines import letterbox_torch, nms_torch, normalize_torch, yolo_decode_torch
+
+        spec, iou = self._card.input, self._options.iou
+        pictures = letterbox_torch.paint(self._images.put(images, backend.device), boxed, self._card.pad)
+        batch = normalize_torch.normalize(pictures, spec.color == "rgb", spec.scale, spec.mean, spec.std)
+        found = backend.infer_tensors(batch)
+        decode = yolo_decode_torch.DECODERS[self._card.family]
+        people = decode([found[i] for i in self._order], self._size, self._options.confidence)
+        boxes, scores = yolo_decode_torch.best(people, MAX_CANDIDATES)
+        is_suppressed = self._card.family in _SUPPRESSED
+        states = (scores >= 0).float() if is_suppressed else nms_torch.suppress(boxes, scores, iou)
+        fetched = zip(*self._images.copies.fetch([boxes, scores, states]), strict=True)
+        return [nms_torch.settled(own, own_scores, state, iou) for own, own_scores, state in fetched]
+
+
+def _in_frame(people: People, letterbox: Letterbox) -> Detections:
+    """The people of one picture in pixels of its frame, clipped to it."""
+    boxes, scores = people
+    height, width = letterbox.frame_size
+    boxes = np.clip(letterbox.boxes_to_frame(boxes), 0, np.array((width, height, width, height), np.float32))
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Detections(boxes[inside], np.minimum(scores[inside], np.float32(1)))
 
 
 def _best(people: People, most: int) -> People:

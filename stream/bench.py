@@ -35,6 +35,8 @@ class Efficiency:
     encode_s: float
     stages: tuple[StageTime, ...]
     notes: tuple[str, ...]
+    copies: str = ""
+    """Between host and GPU, in words; empty where there were none."""
 
     @property
     def bare_s(self) -> float:
@@ -52,10 +54,13 @@ class Efficiency:
         return self.frames / self.wall_s
 
 
-def measure(clip: str, config: Config) -> Efficiency:
-    """Run all of `clip` file to file in its own size, then decode, infer and encode the same frames alone."""
+def measure(clip: str, config: Config, *, encode: bool = True) -> Efficiency:
+    """Run all of `clip` file to file in its own size, then decode, infer and encode the same frames alone.
+
+    Without `encode` it is run to records, as where a GPU waits for the encoder more than it works.
+    """
     with tempfile.TemporaryDirectory(prefix="posestream-bench-") as folder:
-        output = str(Path(folder) / "bench.mp4")
+        output = str(Path(folder) / ("bench.mp4" if encode else "bench.jsonl"))
         config = replace(
             config,
             source=(clip,),
@@ -73,9 +78,10 @@ def measure(clip: str, config: Config) -> Efficiency:
             steps = [people[at : at + session.frames_a_step] for at in range(0, len(people), session.frames_a_step)]
             inference_s = bare_inference_s(models, steps, config.detect.every, config.pose.max_batch)
     decode_s, frames = bare_decode_s(clip)
-    encode_s = bare_encode_s(frames, len(people), config.video)
+    encode_s = bare_encode_s(frames, len(people), config.video) if encode else 0.0
     stages = tuple(session.meter.stages())
-    return Efficiency(len(people), wall_s, decode_s, inference_s, encode_s, stages, session.notes)
+    copies = session.copies.words(len(people))
+    return Efficiency(len(people), wall_s, decode_s, inference_s, encode_s, stages, session.notes, copies)
 
 
 def noise(backend: Backend, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -15,11 +15,9 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
-from engines.backends.base import Backend
 from engines.export import Say, silent
 from engines.hrnet import PoseEstimator
+from engines.images import ImageBatch
 from engines.opening import OpenModel
 from engines.yolo import DetectorOptions, PersonDetector
 from stream.age import AgeLimit, LiveOptions, age_text
@@ -30,7 +28,7 @@ from stream.delivery import Delivery, side_by_side
 from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
-from stream.models import opened
+from stream.models import opened, warm_up
 from stream.outputs import check_outputs, files_of
 from stream.pace import DetectionPace
 from stream.painter import Painter
@@ -45,8 +43,6 @@ from stream.streams_file import NamedSource, read_sources
 from stream.turns import Turns
 from tracker.tracker import PersonTracker, TrackerOptions
 
-WARM_UP_ROWS = 8
-"""As many as a backend runs side by side at most."""
 FILE_STEP = 4
 """Frames of a file that go through the networks together: side by side on the cores, they take a tenth less time."""
 FILE_BUFFER = FILE_STEP + 2
@@ -65,8 +61,14 @@ class Models:
 
 @contextmanager
 def open_models(options: ModelOptions, say: Say = silent) -> Iterator[Models]:
-    """Open the detector and the pose network, and close them at the end; `say` is told what takes its time."""
-    with opened(options, "detect", say=say) as detector, opened(options, "pose", say=say) as pose:
+    """Open the detector and the pose network, and close them at the end; `say` is told what takes its time.
+
+    What takes long, as the export of a checkpoint, is not waited for: until it is done a substitute serves.
+    """
+    with (
+        opened(options, "detect", say=say, at_once=True) as detector,
+        opened(options, "pose", say=say, at_once=True) as pose,
+    ):
         for model in (detector, pose):
             warm_up(model.backend)
         yield Models(detector, pose)
@@ -100,6 +102,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
         if screen is not None:
             stack.callback(screen.close)
         models = models or engines.enter_context(open_models(config.models, say))
+        images = ImageBatch()
         session = Session(
             feeds=feeds,
             meter=meter,
@@ -112,7 +115,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             # Whoever watches wants each frame when it is ready.
             _most=1 if is_watched or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,
-            _pipeline=_pipeline(config, feeds, models, meter),
+            _pipeline=_pipeline(config, feeds, models, images, meter),
             _shared=shared,
             _screen=screen,
             _stopped=stopped,
@@ -120,6 +123,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             _pace=DetectionPace(config.detect.every, config.live.slowest_detection),
             _turns=Turns(len(feeds)),
             _say=say,
+            copies=images.copies,
         )
         try:
             yield session
@@ -213,14 +217,7 @@ def _leave(
         raise errors[0]
 
 
-def warm_up(backend: Backend) -> None:
-    """Run a network alone and on `WARM_UP_ROWS`: whatever runs first takes its memory, and longer than ever after."""
-    _, *size = backend.inputs[0].shape
-    for rows in (1, WARM_UP_ROWS):
-        backend.infer(np.zeros([rows, *(side or 1 for side in size)], np.float32))
-
-
-def _pipeline(config: Config, feeds: Sequence[Feed], models: Models, meter: Meter) -> Pipeline:
+def _pipeline(config: Config, feeds: Sequence[Feed], models: Models, images: ImageBatch, meter: Meter) -> Pipeline:
     detector, pose, detect = models.detector, models.pose, config.detect
     tracking = tracker_options(config)
     by_name = {feed.name: feed for feed in feeds}
@@ -231,8 +228,8 @@ def _pipeline(config: Config, feeds: Sequence[Feed], models: Models, meter: Mete
 
     return Pipeline(
         # The tracker rescues people by scores far under those that make one.
-        PersonDetector(detector.backend, detector.card, DetectorOptions(tracking.low_score, detect.iou)),
-        PoseEstimator(pose.backend, pose.card, config.pose),
+        PersonDetector(detector.backend, detector.card, DetectorOptions(tracking.low_score, detect.iou), images),
+        PoseEstimator(pose.backend, pose.card, config.pose, images),
         lambda: PersonTracker(tracking),
         new_smoother,
         meter,

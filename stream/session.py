@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engines.export import Say
+from engines.images import Copies
 from stream.age import AgeLimit, Drops, age_text
 from stream.buffer import FrameBuffer, Taken
 from stream.delivery import Delivery
@@ -38,7 +39,7 @@ class Session:
     at most `frames_a_step` of each, of one that is live the newest: so none crowds out another. Where that takes too
     long, they take turns. A frame that is older than its limit is dropped before detection or before the outputs. A
     source or an output that fails ends alone, while there are others. The `_shared` outputs and the `_screen` take the
-    results of all.
+    results of all. `copies` counts what went to a GPU and came back.
     """
 
     feeds: tuple[Feed, ...]
@@ -55,6 +56,7 @@ class Session:
     _pace: DetectionPace
     _turns: Turns
     _say: Say
+    copies: Copies = field(default_factory=Copies)
     is_at_end: bool = False
     _raised: BaseException | None = None
 

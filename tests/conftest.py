@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,28 @@ def assets() -> Path:
             pytest.fail(f"REQUIRE_ASSETS=1 but {ASSETS} is no folder; set POSESTREAM_ASSETS")
         pytest.skip(f"no assets at {ASSETS}; set POSESTREAM_ASSETS")
     return ASSETS
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked gpu where there is none, or fail it where REQUIRE_GPU=1."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    reason = why_no_gpu()
+    if reason is None:
+        return
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail(f"REQUIRE_GPU=1 but {reason}")
+    pytest.skip(reason)
+
+
+@cache
+def why_no_gpu() -> str | None:
+    """Why torch has no NVIDIA GPU here; None where it has one."""
+    try:
+        import torch
+    except ImportError as error:
+        return f"torch is not installed ({error})"
+    return None if torch.cuda.is_available() else f"torch {torch.__version__} finds no NVIDIA GPU"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-PRECISIONS = ("auto", "fp32", "bf16")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+BACKENDS = ("auto", "openvino", "onnxruntime", "torch")
+CHECKPOINTS = (".pth", ".pt", ".weights")
+"""Endings of what torch runs as it is, and no other: its own, and darknet's."""
+DRIVERS = ("libcuda.so.1", "nvcuda.dll")
+"""NVIDIA's driver, as Linux and Windows call it."""
 
 
 class EngineError(Exception):
@@ -52,6 +61,23 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
+class DeviceBackend(Backend, Protocol):
+    """A Backend that also runs where torch's tensors are; models know it by its `device`.
+
+    `infer_tensors` takes a batch (N, 3, H, W) float32 on that device, of any N from one, and returns the outputs in the
+    model's order, each of N rows, float32, on that device; no later call overwrites them. It runs on torch's current
+    stream and does not wait for it. A batch of another shape or device is a ValueError, a model that fails an
+    EngineError.
+    """
+
+    @property
+    def device(self) -> str:
+        """torch's name of it: `cuda:0`, or `cpu`."""
+        ...
+
+    def infer_tensors(self, batch: Tensor) -> tuple[Tensor, ...]: ...
+
+
 def open_backend(
     path: Path,
     *,
@@ -61,19 +87,74 @@ def open_backend(
     precision: str = "auto",
     threads: int = 0,
 ) -> Backend:
-    """The backend that runs the ONNX model at `path`.
+    """The backend that runs the ONNX model or the checkpoint at `path`.
 
-    `input_size` (height, width) is needed where the model leaves its own free. `backend` is openvino, onnxruntime or
-    auto: OpenVINO where it is installed. `precision` is fp32, bf16 or auto: bf16 where the CPU computes in it.
-    `threads` 0 leaves their number to the library. Raises OSError where the file cannot be read, EngineError where the
-    model or a wish does not fit, ValueError where an option is unknown.
+    `input_size` (height, width) is needed where the model leaves its own free. `backend` is torch, which runs
+    checkpoints and no ONNX, openvino, onnxruntime or auto: torch for a checkpoint, else OpenVINO where it is installed.
+    `device` is cpu, cuda:N or auto: torch's first GPU where there is one. `precision` is one of PRECISIONS; auto is
+    bf16 where the CPU computes in it, for torch fp16 on a GPU and fp32 on a CPU. `threads` 0 leaves their number to the
+    library. Raises OSError where the file cannot be read, EngineError where the model or a wish does not fit,
+    ValueError where an option is unknown.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if threads < 0:
         raise ValueError(f"threads must be 0 or more, got {threads}")
-    _check_device(device)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError(f"device must be auto, cpu or cuda:N, got {device!r}")
     _check_readable(path)
+    if backend == "torch" or (backend == "auto" and path.suffix in CHECKPOINTS):
+        return _open_torch(path, input_size, device, precision, threads)
+    _check_cpu(path, backend, device, precision)
+    return _open_on_cpu(path, input_size, backend, precision, threads)
+
+
+def has_gpu() -> bool:
+    """Whether torch finds an NVIDIA GPU; without a driver it is not asked, as to import it takes seconds."""
+    if not any(map(_loads, DRIVERS)):
+        return False
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _open_torch(
+    path: Path, input_size: tuple[int, int] | None, device: str, precision: str, threads: int
+) -> DeviceBackend:
+    try:
+        from engines.backends.torch_backend import open_checkpoint
+
+        return open_checkpoint(path, input_size, precision, device, threads)
+    except ImportError as error:
+        raise EngineError(f"backend torch is not installed ({error}); pip install torch torchvision") from error
+
+
+def _check_cpu(path: Path, backend: str, device: str, precision: str) -> None:
+    """Raise EngineError for wishes that no library for ONNX on the CPU meets."""
+    if device.startswith("cuda"):
+        who = f"{path.name} is ONNX, and" if backend == "auto" else f"{backend} runs on the CPU:"
+        raise EngineError(
+            f"device {device}: {who} only torch runs on a GPU here, from checkpoints; name the checkpoint it was made"
+            " of, or --device cpu"
+        )
+    if precision == "fp16":
+        raise EngineError("precision fp16: an ONNX model on the CPU runs in fp32 or bf16; use one of them or auto")
+
+
+def _open_on_cpu(path: Path, input_size: tuple[int, int] | None, backend: str, precision: str, threads: int) -> Backend:
+    """OpenVINO, or ONNX Runtime where that is wanted or alone installed."""
     if backend in ("auto", "openvino"):
         try:
             from engines.backends.openvino_backend import OpenVinoBackend
@@ -82,22 +163,13 @@ def open_backend(
         except ImportError as error:
             if backend == "openvino":
                 raise EngineError(f"backend openvino is not installed ({error}); pip install openvino") from error
-    if backend in ("auto", "onnxruntime"):
-        try:
-            from engines.backends.onnxruntime_backend import OnnxRuntimeBackend
+    try:
+        from engines.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-            return OnnxRuntimeBackend(path, input_size, precision, threads)
-        except ImportError as error:
-            wanted = "openvino" if backend == "auto" else "onnxruntime"
-            raise EngineError(f"no backend to run {path.name} ({error}); pip install {wanted}") from error
-    raise ValueError(f"backend must be auto, openvino or onnxruntime, got {backend!r}")
-
-
-def _check_device(device: str) -> None:
-    if re.fullmatch(r"cuda(:\d+)?", device):
-        raise EngineError(f"device {device}: there is no GPU backend here, models run on the CPU; use --device cpu")
-    if device not in ("auto", "cpu"):
-        raise ValueError(f"device must be auto, cpu or cuda:N, got {device!r}")
+        return OnnxRuntimeBackend(path, input_size, precision, threads)
+    except ImportError as error:
+        wanted = "openvino" if backend == "auto" else "onnxruntime"
+        raise EngineError(f"no backend to run {path.name} ({error}); pip install {wanted}") from error
 
 
 def _check_readable(path: Path) -> None:

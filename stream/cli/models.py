@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from engines.backends.base import CHECKPOINTS
 from engines.cards import Accuracy
-from engines.catalog import CHECKPOINTS, Catalog, FoundModel, Model
+from engines.catalog import Catalog, FoundModel, Model
 from engines.download import fetch
 from engines.export import ExportOptions, Precision, export_found, put_export
 from engines.shelf import kept_verdicts

@@ -234,10 +234,16 @@ def test_missing_empty_and_folder_paths_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"device": "cuda:0"}, EngineError, "device cuda:0: there is no GPU backend here.* --device cpu"),
+        (
+            {"device": "cuda:0"},
+            EngineError,
+            "device cuda:0: m.onnx is ONNX, and only torch runs on a GPU here.* --device cpu",
+        ),
         ({"device": "tpu"}, ValueError, "device must be auto, cpu or cuda:N, got 'tpu'"),
-        ({"backend": "torch"}, ValueError, "backend must be auto, openvino or onnxruntime, got 'torch'"),
-        ({"precision": "int4"}, ValueError, "precision must be one of auto, fp32, bf16, got 'int4'"),
+        ({"backend": "torch"}, EngineError, "m.onnx: torch runs checkpoints, not ONNX"),
+        ({"backend": "tvm"}, ValueError, "backend must be one of auto, openvino, onnxruntime, torch, got 'tvm'"),
+        ({"precision": "fp16"}, EngineError, "precision fp16: an ONNX model on the CPU runs in fp32 or bf16"),
+        ({"precision": "int4"}, ValueError, "precision must be one of auto, fp32, fp16, bf16, got 'int4'"),
         ({"threads": -1}, ValueError, "threads must be 0 or more, got -1"),
         ({"backend": "onnxruntime", "precision": "bf16"}, EngineError, "ONNX Runtime computes in fp32"),
     ],
