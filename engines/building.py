@@ -12,6 +12,7 @@ from engines.backends.base import Backend, EngineError
 from engines.cards import ModelCard
 from engines.choosing import Opener, precision_of, settle
 from engines.export import Say
+from engines.fronts import nearest
 from engines.guard import judge
 from engines.guard_pictures import Scene
 from engines.lock import alone
@@ -58,7 +59,8 @@ def build(
 ) -> Built:
     """Build the model of `shelf` in the precision of `wish`, and judge it by `reference`, the model in fp32.
 
-    A 16-bit precision has no file of its own: the model is opened in it. int8 is made by `quantize` and
+    A 16-bit precision has no file of its own: the model is opened in it, with a front in fp32 where that takes it near
+    enough. int8 is made by `quantize` and
     takes the place of an older one only where it passes. Processes that build the same go one after the other. Raises
     RefusedError where a bar is missed and not forced: 16 bits are then known not to be used, and an int8 model leaves
     nothing behind. Raises EngineError where this machine has not got the precision, OSError where nothing can be kept.
@@ -105,13 +107,19 @@ def _judge(source: Path, reference: Backend, shelf: Shelf, opener: Opener, wish:
     card = shelf.card
     pictures, boxes = [scene.image for scene in wish.guard], [scene.boxes for scene in wish.guard]
     with ExitStack() as stack:
-        candidate = stack.enter_context(closing(opener.open(source, wish.precision)))
-        say(f"{card.name}: comparing {wish.precision} with fp32")
-        verdict = judge(candidate, reference, card, wish.precision, pictures, boxes)
         higher = reference
         if wish.precision == "int8":  # what would run in its place: 16 bits, where they are used
             higher, _ = settle(opener.open(shelf.model, "auto"), shelf, opener, say)
             stack.enter_context(closing(higher))
-        laps = tuple(race(candidate, higher, card.input, rows) for rows in ROWS[card.task])
         than = precision_of(higher) or "fp32"
-        return replace(verdict, than=than, laps=laps, forced=wish.force and not verdict.passed)
+
+        def assess(backend: Backend, front: float) -> Verdict:
+            verdict = judge(backend, reference, card, wish.precision, pictures, boxes)
+            laps = tuple(race(backend, higher, card.input, rows) for rows in ROWS[card.task])
+            return replace(verdict, front=front, than=than, laps=laps, forced=wish.force and not verdict.passed)
+
+        opened = opener.open(source, wish.precision)
+        say(f"{card.name}: comparing {wish.precision} with fp32")
+        backend, verdict = nearest(opened, lambda front: opener.open(source, wish.precision, front), assess)
+        backend.close()
+    return verdict

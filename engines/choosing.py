@@ -10,9 +10,10 @@ from typing import Final
 
 from engines.backends.base import Backend, open_backend
 from engines.export import Say
+from engines.fronts import nearest
 from engines.guard import judge
 from engines.race import race
-from engines.shelf import Engines, Shelf
+from engines.shelf import Engines, Shelf, kept_verdicts
 from engines.verdict import BARS, Verdict
 
 SIXTEEN: Final = ("bf16", "fp16")
@@ -29,7 +30,7 @@ class Opener:
     size: tuple[int, int] | None = None
     threads: int = 0
 
-    def open(self, path: Path, precision: str) -> Backend:
+    def open(self, path: Path, precision: str, front: float = 0.0) -> Backend:
         """See `open_backend`."""
         return open_backend(
             path,
@@ -38,6 +39,7 @@ class Opener:
             device=self.engines.device,
             precision=precision,
             threads=self.threads,
+            front=front,
         )
 
     def on_cpu(self) -> Opener:
@@ -47,11 +49,12 @@ class Opener:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The file and the precision to open, and, where a verdict decided it, why in words."""
+    """The file, the precision and the front in fp32 to open, and, where a verdict decided it, why in words."""
 
     path: Path
     precision: str
     remark: str = ""
+    front: float = 0.0
 
 
 def remembered(shelf: Shelf) -> Choice | None:
@@ -65,20 +68,31 @@ def remembered(shelf: Shelf) -> Choice | None:
     for precision in SIXTEEN:
         verdict = shelf.verdict(precision)
         if verdict is not None:
-            return Choice(shelf.model, precision if verdict.used else "fp32", against_words(verdict))
+            words = against_words(verdict)
+            return Choice(shelf.model, "fp32", words) if words else Choice(shelf.model, precision, front=verdict.front)
     return None
+
+
+def last_used(model: Path, cache: Path) -> Choice | None:
+    """What was last used of a model of that file's name, to be opened while it is guessed: opening it twice is slow."""
+    sixteen = [verdict for name, verdict in kept_verdicts(cache) if name == model.stem and verdict.precision in SIXTEEN]
+    used = [verdict for verdict in sixteen if verdict.used]
+    return Choice(model, used[-1].precision, front=used[-1].front) if used else None
 
 
 def named(shelf: Shelf, precision: str) -> Choice:
     """What to open for a precision that somebody names: what was built in it, else the model itself."""
     built = shelf.built(precision)
-    return Choice(built if built.is_file() else shelf.model, precision)
+    if built.is_file():
+        return Choice(built, precision)
+    verdict = shelf.verdict(precision)
+    return Choice(shelf.model, precision, front=verdict.front if verdict is not None and verdict.passed else 0.0)
 
 
 def settle(opened: Backend, shelf: Shelf, opener: Opener, say: Say) -> tuple[Backend, str]:
-    """`opened`, of the model in the precision its library took, or the model in fp32 where that is better; and why.
+    """`opened`, of the model in the precision its library took, or a better one, in fp32 in front or whole; and why.
 
-    They are compared, where they were not before on this machine, which takes a second or two and is told to `say`; the
+    They are compared, where they were not before on this machine, which takes some seconds and is told to `say`; the
     verdict is kept. Where the cache cannot be written they are compared each time: a wrong number costs more than a
     second. `opened` is closed where it is not returned.
     """
@@ -86,15 +100,13 @@ def settle(opened: Backend, shelf: Shelf, opener: Opener, say: Say) -> tuple[Bac
     if precision not in SIXTEEN:
         return opened, ""
     verdict = shelf.verdict(precision)
-    if verdict is not None and verdict.used:
-        return opened, ""
-    slow = opened.name.startswith(BUILT_FOR_MINUTES)
     if verdict is None:
-        reference = (opener.on_cpu() if slow else opener).open(shelf.model, "fp32")
-        with closing(reference):
-            verdict = _compare(opened, reference, precision, shelf, say, timed=not slow)
-        if verdict.used:
-            return opened, ""
+        opened, verdict = _compare(opened, precision, shelf, opener, say)
+    elif verdict.used and verdict.front:
+        opened.close()
+        opened = opener.open(shelf.model, precision, verdict.front)
+    if verdict.used:
+        return opened, ""
     opened.close()
     return opener.open(shelf.model, "fp32"), against_words(verdict)
 
@@ -113,17 +125,22 @@ def precision_of(backend: Backend) -> str | None:
     return next((word for word in reversed(words) if word in BARS), None)
 
 
-def _compare(opened: Backend, reference: Backend, precision: str, shelf: Shelf, say: Say, *, timed: bool) -> Verdict:
-    """The verdict on the drawn pictures, where it is `timed` on one row, told and kept."""
+def _compare(opened: Backend, precision: str, shelf: Shelf, opener: Opener, say: Say) -> tuple[Backend, Verdict]:
+    """What is nearest to fp32 on the drawn pictures, timed on one row, and the verdict on it, told and kept."""
     card = shelf.card
     say(f"{card.name}: comparing {precision} with fp32, once on this machine")
-    verdict = judge(opened, reference, card, precision)
-    if timed:
-        verdict = replace(verdict, than="fp32", laps=(race(opened, reference, card.input, 1),))
+    slow = opened.name.startswith(BUILT_FOR_MINUTES)
+    with closing((opener.on_cpu() if slow else opener).open(shelf.model, "fp32")) as reference:
+
+        def assess(backend: Backend, front: float) -> Verdict:
+            verdict = replace(judge(backend, reference, card, precision), front=front)
+            return verdict if slow else replace(verdict, than="fp32", laps=(race(backend, reference, card.input, 1),))
+
+        backend, verdict = nearest(opened, lambda front: opener.open(shelf.model, precision, front), assess)
     try:
         shelf.keep(verdict)
     except OSError as error:
         reason = error.strerror or str(error)
         say(f"{card.name}: the verdict cannot be kept in {shelf.cache} ({reason}): they are compared at each start")
     say(f"{card.name}: {verdict}")
-    return verdict
+    return backend, verdict

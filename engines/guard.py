@@ -22,7 +22,7 @@ from engines.yolo import DetectorOptions, PersonDetector
 Floats = NDArray[np.float32]
 T = TypeVar("T")
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what is compared here; raised where a change makes older verdicts worthless."""
 DRAWN: Final[dict[Task, int]] = {"detect": 12, "pose": 5}
 """Drawn pictures: HRNet-W32 takes 0.1 s a person on a small CPU, twice, and the first opening waits for it."""
@@ -78,8 +78,8 @@ def judge(
 ) -> Verdict:
     """Whether `candidate`, in `precision`, may stand for `reference`, the same model in fp32.
 
-    Heat maps are compared number by number on drawn pictures. What is found is compared on `pictures`, or on the drawn
-    ones where there are none: boxes by AP, fp32's being the truth, and key points by OKS to fp32's, in the `boxes`
+    Heat maps are compared number by number on drawn pictures. What is found is compared on these and on `pictures`, and
+    the lower figure counts: boxes by AP, fp32's being the truth, and key points by OKS to fp32's, in the `boxes`
     (M_i, 4) of the people in each picture (None: each picture is of one person). A detector's raw outputs are not
     compared: they are boxes for every cell of the picture, of which all but a few are of nobody and were never taught
     anything. Only where fp32 finds nobody, and where a pose network is not one for people, as those of random weights,
@@ -114,10 +114,8 @@ def _detector_figures(pair: _Pair, card: ModelCard, drawn: list[Scene], given: l
 
     first = run(drawn)
     last = run(given) if given else first
-    ap = box_agreement(last.found, last.truth)
+    ap = _lower(box_agreement(first.found, first.truth), box_agreement(last.found, last.truth))
     on = _given_words(given, sum(len(true.boxes) for true in last.truth)) if given else ""
-    if ap is None:
-        ap = box_agreement(first.found, first.truth)
     counts = ap is None and card.family not in NMS_INSIDE
     return _Figures(on, _counted(first, last, counts), ap=ap)
 
@@ -135,9 +133,17 @@ def _pose_figures(pair: _Pair, card: ModelCard, drawn: list[Scene], given: list[
     if not known:
         return _Figures(", in which it finds no joints", first.relative)
     last = run(given) if given else first
-    oks = pose_agreement(last.found, last.truth, _boxes(given or drawn))
+    oks = _lower(
+        pose_agreement(first.found, first.truth, _boxes(drawn)),
+        pose_agreement(last.found, last.truth, _boxes(given or drawn)),
+    )
     on = _given_words(given, sum(map(len, _boxes(given)))) if given else ""
     return _Figures(on, _counted(first, last, oks is None or card.family == "heatmap"), oks=oks)
+
+
+def _lower(drawn: float | None, given: float | None) -> float | None:
+    """Of both figures, as far as there are any, the lower: neither kind of pictures makes up for the other."""
+    return min((figure for figure in (drawn, given) if figure is not None), default=None)
 
 
 def _counted(first: _Both[T], last: _Both[T], counts: bool) -> float | None:

@@ -13,7 +13,7 @@ from engines.backends.torch_backend import TorchBackend, check_no_onnx
 from engines.cards import NO_FLAGS, CardFlags, ModelCard, Task
 from engines.catalog import Catalog, FoundModel
 from engines.checkpoints import read_checkpoint
-from engines.choosing import Choice, Opener, named, precision_of, remembered
+from engines.choosing import Choice, Opener, last_used, named, precision_of, remembered, settle
 from engines.export import ExportOptions, Say, export_found, silent
 from engines.guess import apply_flags, check_joints, choose_size, guess_card
 from engines.shelf import Engines, Shelf
@@ -65,32 +65,42 @@ def open_model(
     size = choose_size(found.path, task, inputs, flags.size or card_size)
     opener = Opener(Engines(backend, device), size if None in inputs[0].shape[2:] else None, threads)
     known = apply_flags(found.card, flags, size) if found.card is not None else None
-    choice = _choose(found.path, known, precision, opener.engines, catalog.cache)
+    choice = first = _choose(found.path, known, precision, opener.engines, catalog.cache)
     with ExitStack() as stack:
-        opened = opener.open(choice.path, choice.precision)
+        opened = opener.open(first.path, first.precision, first.front)
         stack.callback(opened.close)
         if known is None:
             guess = guess_card(found.path, task, opened.outputs, opened.infer, size, flags)
             card, note = guess.card, guess.text
             choice = _choose(found.path, card, precision, opener.engines, catalog.cache)
-            if choice.path != found.path or choice.precision not in (precision, precision_of(opened)):
+            if not _is_same(choice, first, opened):
                 opened.close()
-                opened = opener.open(choice.path, choice.precision)
+                opened = opener.open(choice.path, choice.precision, choice.front)
                 stack.callback(opened.close)
         else:
             card = known
             check_joints(found.path, card, opened.outputs)
             note = f"{card.name}: {card_words(card)}{remark}"
+        reason = choice.remark
+        if choice.precision == "auto":
+            shelf = Shelf.of(catalog.cache, found.path, card, opener.engines)
+            opened, reason = settle(opened, shelf, opener, say)
         stack.pop_all()
-    return OpenModel(opened, card, found.path, f"{note} ({choice.remark})" if choice.remark else note)
+    return OpenModel(opened, card, found.path, f"{note} ({reason})" if reason else note)
 
 
 def _choose(path: Path, card: ModelCard | None, precision: str, engines: Engines, cache: Path) -> Choice:
-    """What to open, as far as that is known before: of a model without a card nothing is."""
+    """What to open, as far as that is known before: of a model without a card only what was good for its name."""
     if card is None:
-        return Choice(path, precision)
+        return (last_used(path, cache) if precision == "auto" else None) or Choice(path, precision)
     shelf = Shelf.of(cache, path, card, engines)
     return (remembered(shelf) or Choice(path, "auto")) if precision == "auto" else named(shelf, precision)
+
+
+def _is_same(choice: Choice, first: Choice, opened: Backend) -> bool:
+    """Whether `opened`, by the first choice, is what was chosen when the model was known."""
+    precisions = (first.precision, precision_of(opened))
+    return (choice.path, choice.front) == (first.path, first.front) and choice.precision in precisions
 
 
 def _is_for_torch(path: Path, backend: str, device: str) -> bool:

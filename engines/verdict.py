@@ -49,7 +49,7 @@ class Verdict:
     `engine` and `against` are the backends' names, `on` says which pictures. `relative` is the L2 distance of heat maps
     by their norm, or of a detector's raw outputs where nothing was found; it is not a number where an output was not.
     A figure that says nothing of this model is None. `laps` are against precision `than`, none where nothing was timed.
-    `forced` is what was kept against the figures.
+    `forced` is what was kept against the figures. `front` is the share of its first operations that are in fp32.
     """
 
     precision: str
@@ -63,6 +63,7 @@ class Verdict:
     than: str | None = None
     laps: tuple[Lap, ...] = ()
     forced: bool = False
+    front: float = 0.0
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -96,7 +97,8 @@ class Verdict:
     def __str__(self) -> str:
         state = "passed" if self.passed else "forced" if self.forced else "refused"
         speed = self.speed_words()
-        words = [f"{self.precision} {state}: {self.figures()}", *([speed] if speed else []), self.on]
+        front = f"the first {self.front:.0%} of it in fp32" if self.front else ""
+        words = [f"{self.precision} {state}: {self.figures()}", *filter(None, (front, speed)), self.on]
         return "; ".join(words) + f" ({self.engine} against {self.against})"
 
     def figures(self) -> str:

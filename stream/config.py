@@ -39,7 +39,7 @@ class ModelOptions:
     pose: str | None = None
     backend: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
     device: str = "auto"
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     threads: int = 0
     detector_card: CardFlags = field(default_factory=CardFlags)
     pose_card: CardFlags = field(default_factory=CardFlags)

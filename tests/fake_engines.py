@@ -65,7 +65,7 @@ class FakeFinder:
 
 
 class FakeOpener:
-    """Opens what `make` has for a precision, and remembers what was opened: (file name, precision).
+    """Opens what `make` has for a precision, or for it and a front, as `bf16 0.04`; remembers (file name, precision).
 
     `cpu` is what opens models on the CPU instead.
     """
@@ -79,9 +79,10 @@ class FakeOpener:
     def on_cpu(self) -> FakeOpener:
         return self.cpu
 
-    def open(self, path: Path, precision: str) -> Backend:
-        self.opened.append((path.name, precision))
-        if precision not in self._make:
-            raise EngineError(f"precision {precision}: this CPU has not got it")
-        self.backends.append(self._make[precision]())
+    def open(self, path: Path, precision: str, front: float = 0.0) -> Backend:
+        wanted = f"{precision} {front:g}" if front else precision
+        self.opened.append((path.name, wanted))
+        if wanted not in self._make:
+            raise EngineError(f"precision {wanted}: this CPU has not got it")
+        self.backends.append(self._make[wanted]())
         return self.backends[-1]

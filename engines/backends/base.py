@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 BACKENDS = ("auto", "openvino", "onnxruntime", "torch")
 CHECKPOINTS = (".pth", ".pt", ".weights")
 """Endings of what torch runs as it is, and no other: its own, and darknet's."""
@@ -86,6 +86,7 @@ def open_backend(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    front: float = 0.0,
 ) -> Backend:
     """The backend that runs the ONNX model or the checkpoint at `path`.
 
@@ -93,7 +94,8 @@ def open_backend(
     checkpoints and no ONNX, openvino, onnxruntime or auto: torch for a checkpoint, else OpenVINO where it is installed.
     `device` is cpu, cuda:N or auto: torch's first GPU where there is one. `precision` is one of PRECISIONS; auto is
     bf16 where the CPU computes in it, for torch fp16 on a GPU and fp32 on a CPU. `threads` 0 leaves their number to the
-    library. Raises OSError where the file cannot be read, EngineError where the model or a wish does not fit,
+    library. `front` is the share of a model's first operations that stay in fp32 where OpenVINO computes the rest in
+    bf16. Raises OSError where the file cannot be read, EngineError where the model or a wish does not fit,
     ValueError where an option is unknown.
     """
     if precision not in PRECISIONS:
@@ -108,7 +110,7 @@ def open_backend(
     if backend == "torch" or (backend == "auto" and path.suffix in CHECKPOINTS):
         return _open_torch(path, input_size, device, precision, threads)
     _check_cpu(path, backend, device, precision)
-    return _open_on_cpu(path, input_size, backend, precision, threads)
+    return _open_on_cpu(path, input_size, backend, precision, threads, front)
 
 
 def has_gpu() -> bool:
@@ -150,16 +152,20 @@ def _check_cpu(path: Path, backend: str, device: str, precision: str) -> None:
             " of, or --device cpu"
         )
     if precision == "fp16":
-        raise EngineError("precision fp16: an ONNX model on the CPU runs in fp32 or bf16; use one of them or auto")
+        raise EngineError(
+            "precision fp16: an ONNX model on the CPU runs in fp32, bf16 or int8; use one of them or auto"
+        )
 
 
-def _open_on_cpu(path: Path, input_size: tuple[int, int] | None, backend: str, precision: str, threads: int) -> Backend:
+def _open_on_cpu(
+    path: Path, input_size: tuple[int, int] | None, backend: str, precision: str, threads: int, front: float
+) -> Backend:
     """OpenVINO, or ONNX Runtime where that is wanted or alone installed."""
     if backend in ("auto", "openvino"):
         try:
             from engines.backends.openvino_backend import OpenVinoBackend
 
-            return OpenVinoBackend(path, input_size, precision, threads)
+            return OpenVinoBackend(path, input_size, precision, threads, front)
         except ImportError as error:
             if backend == "openvino":
                 raise EngineError(f"backend openvino is not installed ({error}); pip install openvino") from error

@@ -30,6 +30,7 @@ class OnnxRuntimeBackend:
             )
         self._path = path
         self._failures = _failures()
+        self._precision = "int8" if precision == "int8" else "fp32"
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _SILENT
@@ -45,8 +46,8 @@ class OnnxRuntimeBackend:
 
     @property
     def name(self) -> str:
-        """`ONNX Runtime CPU fp32`."""
-        return "ONNX Runtime CPU fp32"
+        """`ONNX Runtime CPU fp32`, or int8, where the model says what is in it."""
+        return f"ONNX Runtime CPU {self._precision}"
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

@@ -104,7 +104,7 @@ def _add_models(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     models.add_argument("--device", dest="models.device", metavar="D", help="auto, cpu or cuda:0")
     models.add_argument("--backend", dest="models.backend", metavar="NAME", help="inference library (auto)")
     # Scores are compared from machine to machine: what bf16 costs is asked for, not had by chance.
-    models.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), dest="models.precision",
+    models.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16", "int8"), dest="models.precision",
                         default="fp32",
                         help="of the arithmetic (fp32; auto: as a run has it)")  # fmt: skip
     return models

@@ -89,7 +89,7 @@ def _add_model_flags(parser: argparse.ArgumentParser, *names: str) -> None:
         group.add_argument(f"--{name}-card", action="append", default=[], metavar="KEY=VALUE", help="as in run.py play")
     group.add_argument("--backend", choices=("auto", "openvino", "onnxruntime", "torch"), dest="models.backend")
     group.add_argument("--device", dest="models.device", metavar="D", help="auto, cpu or cuda:0")
-    group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), dest="models.precision")
+    group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16", "int8"), dest="models.precision")
 
 
 def _add_detector_flags(parser: argparse.ArgumentParser, *, confidence: float, overlap: float, batch_size: int) -> None:

@@ -1,4 +1,4 @@
-"""`run.py models build`: a model in 16 bits, used from then on where it is near enough to fp32 and worth it."""
+"""`run.py models build`: a model in fewer bits, used from then on where it is near enough to fp32 and worth it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engines.build_request import Request, build_requested
 from engines.building import Built
 from engines.catalog import Catalog
 from engines.choosing import SIXTEEN
+from engines.quantize import quantize
 from engines.results import Image
 from engines.shelf import Engines
 from stream.images import find_pictures, open_pictures
@@ -21,17 +22,21 @@ from stream.source import Source, SourceOptions, is_device, is_network, open_sou
 
 GUARD_PICTURES: Final = 100
 """Enough for a few hundred people."""
+CALIBRATION_PICTURES: Final = 120
+"""From all over the folder; of a pose network all the people in them, 300 at most."""
 
 
 def add_parser(actions: Any) -> None:
     """Add `build` to the actions of `models`."""
     parser: argparse.ArgumentParser = actions.add_parser(
         "build",
-        help="a model in 16 bits: compared with fp32, timed, refused where it is not near enough",
-        description="Compare a model in 16 bits with fp32 on this machine; what it comes to holds from then on.",
+        help="a model in 16 bits or int8: compared with fp32, timed, refused where it is not near enough",
+        description="Make a model in 16 bits or int8 and compare it with fp32 on this machine; what it comes to holds"
+        " from then on.",
     )
     parser.add_argument("names", nargs="+", metavar="NAME|PATH", help="of the catalogue, .onnx, or a checkpoint")
-    parser.add_argument("--precision", choices=SIXTEEN, help="to build (what the machine has)")
+    parser.add_argument("--precision", choices=(*SIXTEEN, "int8"), help="to build (16 bits as the machine has)")
+    parser.add_argument("--calibrate", metavar="DIR", help="pictures or a clip like what int8 will see; takes NNCF")
     parser.add_argument("--guard", metavar="DIR", help="pictures or a clip to compare on (drawn pictures alone)")
     parser.add_argument("--detector", metavar="NAME|PATH", help="finds the people for a pose network (the default one)")
     parser.add_argument("--force", action="store_true", help="keep what is too far from fp32")
@@ -47,16 +52,18 @@ def run(args: argparse.Namespace, catalog: Catalog) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
     guard = read_pictures(args.guard, GUARD_PICTURES) if args.guard else []
+    calibration = read_pictures(args.calibrate, CALIBRATION_PICTURES) if args.calibrate else []
     for name in args.names:
         request = Request(
             name,
             args.precision,
-            guard=guard,
+            calibration,
+            guard,
             detector=args.detector,
             engines=Engines(args.backend, args.device),
             force=args.force,
         )
-        built = build_requested(request, catalog, say)
+        built = build_requested(request, catalog, say, quantize)
         for line in result_lines(name, built):
             say(line)
 

@@ -112,7 +112,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--device", dest="models.device", metavar="D", help="auto, cpu or cuda:0")
     models.add_argument("--backend", choices=("auto", "openvino", "onnxruntime", "torch"), dest="models.backend",
                         help="inference library (auto: OpenVINO; torch runs checkpoints alone)")  # fmt: skip
-    models.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), dest="models.precision",
+    models.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16", "int8"), dest="models.precision",
                         help="of the arithmetic (auto: bf16 where the CPU has it)")  # fmt: skip
     people = parser.add_argument_group("people")
     people.add_argument("--conf", type=float, dest="detect.confidence", metavar="P", help="lowest score (0.4)")

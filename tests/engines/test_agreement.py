@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.agreement import BODY_OF_BOX, box_agreement, joint_agreement, pose_agreement
+from engines.agreement import BODY_OF_BOX, box_agreement, box_distance, joint_agreement, pose_agreement
 from engines.results import Detections, Poses, Skeleton
 
 STICK = Skeleton("stick", ("top", "bottom"), ((0, 1),), (), (0.1, 0.05))
@@ -109,3 +109,17 @@ def test_joints_are_matched_by_name_and_unknown_ones_passed_over() -> None:
     assert joint_agreement([pose, pose], [true, nobody], boxes, ("bottom", "top")) == pytest.approx(1.0)
     assert joint_agreement([pose, pose], [true, nobody], boxes, ("top", "bottom")) < 0.01
     assert joint_agreement([pose], [nobody], boxes[:1], ("top", "bottom")) == 0.0
+
+
+def test_boxes_are_as_far_as_their_overlap_and_their_scores_say() -> None:
+    truth = [people((*BOX, 0.8)), people(), people((*BOX, 0.5), (20, 0, 30, 10, 0.5))]
+    assert box_distance(truth, truth) == pytest.approx(0, abs=1e-6)
+    # overlap 9 / 11 at half the score; nobody is true in the second; one is found, one is not
+    found = [people((1, 0, 11, 10, 0.4), (50, 50, 60, 60, 0.9)), people((*BOX, 0.9)), people((*BOX, 0.5))]
+    assert box_distance(found, truth) == pytest.approx(1 - (9 / 22 + 1 + 0) / 3)
+    assert box_distance([people()], [people((*BOX, 0.8))]) == 1.0
+
+
+def test_boxes_are_far_from_nobody_is_no_question() -> None:
+    with pytest.raises(ValueError, match="nobody is in the pictures, give some with people"):
+        box_distance([people((*BOX, 0.9))], [people()])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from engines.backends import openvino_backend
 from engines.backends.base import Backend, EngineError, TensorSpec, complaint, open_backend
 
 BACKENDS = ("openvino", "onnxruntime")
@@ -85,6 +87,16 @@ def test_any_number_of_rows_comes_back_in_order(tmp_path: Path, name: str, batch
     for count in (1, 2, 3, 8, 23):
         check_sum_and_double(backend, pictures(count))
     backend.close()
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 23])
+def test_a_large_network_in_int8_takes_batches_and_the_rest_in_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(openvino_backend, "LARGE", 1)
+    path = save_sum_and_double(tmp_path / "m.onnx", "N")
+    with closing(open_backend(path, backend="openvino", precision="int8")) as backend:
+        check_sum_and_double(backend, pictures(count))
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -242,8 +254,8 @@ def test_missing_empty_and_folder_paths_are_told_apart(tmp_path: Path) -> None:
         ({"device": "tpu"}, ValueError, "device must be auto, cpu or cuda:N, got 'tpu'"),
         ({"backend": "torch"}, EngineError, "m.onnx: torch runs checkpoints, not ONNX"),
         ({"backend": "tvm"}, ValueError, "backend must be one of auto, openvino, onnxruntime, torch, got 'tvm'"),
-        ({"precision": "fp16"}, EngineError, "precision fp16: an ONNX model on the CPU runs in fp32 or bf16"),
-        ({"precision": "int4"}, ValueError, "precision must be one of auto, fp32, fp16, bf16, got 'int4'"),
+        ({"precision": "fp16"}, EngineError, "precision fp16: an ONNX model on the CPU runs in fp32, bf16 or int8"),
+        ({"precision": "int4"}, ValueError, "precision must be one of auto, fp32, fp16, bf16, int8, got 'int4'"),
         ({"threads": -1}, ValueError, "threads must be 0 or more, got -1"),
         ({"backend": "onnxruntime", "precision": "bf16"}, EngineError, "ONNX Runtime computes in fp32"),
     ],

@@ -9,7 +9,8 @@ import pytest
 from fake_engines import POSE_CARD, FakeOpener, FakePoser
 
 from engines.backends.base import EngineError
-from engines.choosing import Choice, named, precision_of, remembered, settle
+from engines.choosing import Choice, last_used, named, precision_of, remembered, settle
+from engines.fronts import MIXES
 from engines.shelf import Engines, Shelf
 from engines.verdict import BARS, Lap, Verdict
 
@@ -72,7 +73,7 @@ def test_16_bits_that_are_too_far_give_way_to_fp32(shelf: Shelf) -> None:
 
 
 def test_16_bits_that_are_no_faster_give_way_to_fp32(shelf: Shelf) -> None:
-    own, opens = FakePoser("bf16", busy_ms=3), opener(busy_ms=3)
+    own, opens = FakePoser("bf16", busy_ms=6), opener(busy_ms=3)
     backend, reason = settle(own, shelf, opens, lambda line: None)
     assert backend is opens.backends[-1]
     assert reason.startswith("bf16 is not used: ")
@@ -155,3 +156,35 @@ def test_a_named_precision_takes_what_was_built_in_it_whatever_was_said(shelf: S
     shelf.built("int8").write_bytes(b"quantised")
     assert named(shelf, "int8") == Choice(shelf.built("int8"), "int8")
     assert named(shelf, "fp32") == Choice(shelf.model, "fp32")
+
+
+def test_a_front_in_fp32_that_takes_it_near_enough_runs_and_is_remembered(shelf: Shelf) -> None:
+    """What the library took is opened again with the front, at the next start at once."""
+    opens = FakeOpener({"fp32": lambda: FakePoser(busy_ms=3), "bf16 0.04": lambda: mixing(0.01)})
+    own = mixing(0.03)
+    backend, reason = settle(own, shelf, opens, lambda line: None)
+    assert (backend, reason) == (opens.backends[-1], "")
+    assert opens.opened == [("net.onnx", "fp32"), ("net.onnx", "bf16 0.04")]
+    assert [own.closed, *(one.closed for one in opens.backends)] == [1, 1, 0]
+    assert remembered(shelf) == named(shelf, "bf16") == Choice(shelf.model, "bf16", front=0.04)
+    assert last_used(shelf.model, shelf.cache) == Choice(shelf.model, "bf16", front=0.04)
+    again = mixing(0.03)
+    assert settle(again, shelf, opens, lambda line: None) == (opens.backends[-1], "")
+    assert opens.opened[2:] == [("net.onnx", "bf16 0.04")]
+    assert again.closed == 1
+
+
+def test_what_was_refused_is_not_what_was_last_used(shelf: Shelf) -> None:
+    assert last_used(shelf.model, shelf.cache) is None
+    shelf.keep(BAD)
+    assert last_used(shelf.model, shelf.cache) is None
+    shelf.keep(GOOD)
+    assert last_used(shelf.model, shelf.cache) == Choice(shelf.model, "bf16")
+    assert last_used(shelf.model.with_name("other.onnx"), shelf.cache) is None
+
+
+def mixing(error: float) -> FakePoser:
+    """bf16 by the backend that can keep a front in fp32."""
+    backend = FakePoser("bf16", error)
+    backend.name = MIXES
+    return backend

@@ -36,6 +36,12 @@ def test_what_is_not_a_number_passes_no_bar(figure: str) -> None:
     assert not replace(GOOD, **{figure: math.nan}).passed
 
 
+def test_a_front_in_fp32_is_told_between_the_figures_and_the_speed() -> None:
+    verdict = replace(GOOD, front=0.04, than="fp32", laps=laps(1.5))
+    assert "(0.99 at least); the first 4% of it in fp32; 1.50 times as fast" in str(verdict)
+    assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
+
+
 def test_nothing_compared_is_no_pass() -> None:
     nothing = Verdict("bf16", "a", "b", "12 drawn pictures", BARS["bf16"])
     assert nothing.faults == ("nobody was found to compare by",)
