@@ -67,6 +67,16 @@ def build_requested(request: Request, catalog: Catalog, say: Say, quantize: Quan
         return build(model.backend, shelf, opener, wish, say, quantize)
 
 
+def find_network(name: str, catalog: Catalog, say: Say) -> tuple[Path, tuple[int, int] | None]:
+    """The ONNX of a model, and the (height, width) it is to be built for where the file leaves that open.
+
+    By name or path; a checkpoint is exported first. Raises what `open_model` does.
+    """
+    model = _open(name, _task(name, catalog, say), Engines(device="cpu"), catalog, say)
+    with closing(model.backend):
+        return model.path, model.card.input.size if _is_free(model) else None
+
+
 def _task(name: str, catalog: Catalog, say: Say) -> Task:
     """What a model does, by its card, or as its checkpoint or its outputs show."""
     found = catalog.locate(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.backends.base import Backend, open_backend
-from engines.export import Say
+from engines.export import Say, silent
 from engines.fronts import nearest
 from engines.guard import judge
 from engines.race import race
@@ -24,11 +24,15 @@ BUILT_FOR_MINUTES: Final = "TensorRT"
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """Opens a model as it will run: with this input `size` (height, width; None: the file's own) and `threads`."""
+    """Opens a model as it will run: with this input `size` (height, width; None: the file's own) and `threads`.
+
+    `say` is told how far the build of an engine is.
+    """
 
     engines: Engines
     size: tuple[int, int] | None = None
     threads: int = 0
+    say: Say = silent
 
     def open(self, path: Path, precision: str, front: float = 0.0) -> Backend:
         """See `open_backend`."""
@@ -40,6 +44,7 @@ class Opener:
             precision=precision,
             threads=self.threads,
             front=front,
+            say=self.say,
         )
 
     def on_cpu(self) -> Opener:

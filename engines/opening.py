@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backends.base import CHECKPOINTS, Backend, has_gpu
+from engines.backends.base import CHECKPOINTS, Backend, has_gpu, has_tensorrt
 from engines.backends.onnx_file import describe
 from engines.backends.torch_backend import TorchBackend, check_no_onnx
 from engines.cards import NO_FLAGS, CardFlags, ModelCard, Task
@@ -46,10 +46,10 @@ def open_model(
     """Find, open and know the model of `--detector` (task detect) or `--pose` (task pose); None takes the default.
 
     What `flags` say wins over the card, and the card over the guess. torch runs a checkpoint as it is, where it is the
-    `backend` or there is a GPU; for the others it is exported to ONNX, once, and `say` is told in a line that this
-    takes its time. `definition` is what a checkpoint may not say of its network: a darknet .cfg, or the MODEL block of
-    an HRNet's experiment. Raises FileNotFoundError for a path without a file,
-    MissingModelError for a model yet to be fetched, and EngineError for all that does not fit, in one line.
+    `backend`, or there is a GPU and no TensorRT; for all others it is exported to ONNX, once, and `say` is told in a
+    line that this takes its time. `definition` is what a checkpoint may not say of its network: a darknet .cfg, or the
+    MODEL block of an HRNet's experiment. Raises FileNotFoundError for a path without a file, MissingModelError for a
+    model yet to be fetched, and EngineError for all that does not fit, in one line.
     """
     catalog = catalog or Catalog.load()
     found = catalog.resolve(name_or_path, task)
@@ -63,7 +63,7 @@ def open_model(
     inputs, _ = describe(found.path)
     card_size = found.card.input.size if found.card is not None else None
     size = choose_size(found.path, task, inputs, flags.size or card_size)
-    opener = Opener(Engines(backend, device), size if None in inputs[0].shape[2:] else None, threads)
+    opener = Opener(Engines(backend, device), size if None in inputs[0].shape[2:] else None, threads, say)
     known = apply_flags(found.card, flags, size) if found.card is not None else None
     choice = first = _choose(found.path, known, precision, opener.engines, catalog.cache)
     with ExitStack() as stack:
@@ -104,10 +104,10 @@ def _is_same(choice: Choice, first: Choice, opened: Backend) -> bool:
 
 
 def _is_for_torch(path: Path, backend: str, device: str) -> bool:
-    """Whether torch runs the model: where it is named, and a checkpoint wherever there is a GPU."""
-    if backend != "auto" or path.suffix not in CHECKPOINTS:
+    """Whether torch runs the model: where it is named, and a checkpoint on a GPU that nothing faster is there for."""
+    if backend != "auto" or path.suffix not in CHECKPOINTS or device == "cpu":
         return backend == "torch"
-    return device.startswith("cuda") or (device == "auto" and has_gpu())
+    return not has_tensorrt() and (device != "auto" or has_gpu())
 
 
 def _open_by_torch(

@@ -98,7 +98,7 @@ def _calibrate(path: Path, network: onnx.ModelProto, batches: Sequence[Floats]) 
             quantized: onnx.ModelProto = nncf.quantize(
                 network,
                 nncf.Dataset(batches, lambda batch: {name: batch}),
-                preset=nncf.QuantizationPreset.MIXED,
+                preset=nncf.QuantizationPreset.PERFORMANCE,
                 target_device=nncf.TargetDevice.CPU,
                 subset_size=len(batches),
             )

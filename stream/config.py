@@ -37,7 +37,7 @@ class ModelOptions:
 
     detector: str | None = None
     pose: str | None = None
-    backend: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    backend: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"] = "auto"
     device: str = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     threads: int = 0

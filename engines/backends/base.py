@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
-BACKENDS = ("auto", "openvino", "onnxruntime", "torch")
+BACKENDS = ("auto", "tensorrt", "openvino", "onnxruntime", "torch")
 CHECKPOINTS = (".pth", ".pt", ".weights")
 """Endings of what torch runs as it is, and no other: its own, and darknet's."""
+TENSORRTS = ("tensorrt", "tensorrt_rtx")
+"""Modules of one API, either of which runs ONNX on a GPU."""
 DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 """NVIDIA's driver, as Linux and Windows call it."""
 
@@ -87,16 +90,18 @@ def open_backend(
     precision: str = "auto",
     threads: int = 0,
     front: float = 0.0,
+    say: Callable[[str], None] | None = None,
 ) -> Backend:
     """The backend that runs the ONNX model or the checkpoint at `path`.
 
-    `input_size` (height, width) is needed where the model leaves its own free. `backend` is torch, which runs
-    checkpoints and no ONNX, openvino, onnxruntime or auto: torch for a checkpoint, else OpenVINO where it is installed.
-    `device` is cpu, cuda:N or auto: torch's first GPU where there is one. `precision` is one of PRECISIONS; auto is
-    bf16 where the CPU computes in it, for torch fp16 on a GPU and fp32 on a CPU. `threads` 0 leaves their number to the
-    library. `front` is the share of a model's first operations that stay in fp32 where OpenVINO computes the rest in
-    bf16. Raises OSError where the file cannot be read, EngineError where the model or a wish does not fit,
-    ValueError where an option is unknown.
+    `input_size` (height, width) is needed where the model leaves its own free. `backend` is one of BACKENDS, of which
+    torch runs checkpoints and the others ONNX; auto is torch for a checkpoint, else TensorRT on a GPU, and on a CPU
+    OpenVINO where it is installed. `device` is cpu, cuda:N or auto: a GPU where there is one and what runs the model on
+    it. `precision` is one of PRECISIONS; auto is fp16 on a GPU, and on a CPU what it computes in, bf16 or fp32.
+    `threads` 0 leaves their number to the library. `front` is the share of a model's first operations that stay in fp32
+    where OpenVINO computes the rest in bf16. `say` is told in lines how far the build of an engine is. Raises OSError
+    where the file cannot be read, EngineError where the model or a wish does not fit, ValueError where an option is
+    unknown.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -109,7 +114,9 @@ def open_backend(
     _check_readable(path)
     if backend == "torch" or (backend == "auto" and path.suffix in CHECKPOINTS):
         return _open_torch(path, input_size, device, precision, threads)
-    _check_cpu(path, backend, device, precision)
+    if backend == "tensorrt" or (backend == "auto" and _is_for_tensorrt(device)):
+        return _open_tensorrt(path, input_size, device, precision, say)
+    _check_cpu(backend, device, precision)
     return _open_on_cpu(path, input_size, backend, precision, threads, front)
 
 
@@ -122,6 +129,16 @@ def has_gpu() -> bool:
     except ImportError:
         return False
     return torch.cuda.is_available()
+
+
+def has_tensorrt() -> bool:
+    """Whether TensorRT, of either kind, is installed."""
+    return any(find_spec(module) is not None for module in TENSORRTS)
+
+
+def _is_for_tensorrt(device: str) -> bool:
+    """Whether an ONNX model goes to a GPU: because somebody says so, or because there is one and what it takes."""
+    return device.startswith("cuda") or (device == "auto" and has_tensorrt() and has_gpu())
 
 
 def _loads(library: str) -> bool:
@@ -143,14 +160,29 @@ def _open_torch(
         raise EngineError(f"backend torch is not installed ({error}); pip install torch torchvision") from error
 
 
-def _check_cpu(path: Path, backend: str, device: str, precision: str) -> None:
+def _open_tensorrt(
+    path: Path,
+    input_size: tuple[int, int] | None,
+    device: str,
+    precision: str,
+    say: Callable[[str], None] | None,
+) -> DeviceBackend:
+    try:
+        from engines.backends.tensorrt_opening import open_tensorrt
+        from engines.export import silent
+
+        return open_tensorrt(path, input_size, precision, device, say or silent)
+    except ImportError as error:
+        raise EngineError(
+            f"{path.name}: ONNX runs on a GPU by TensorRT, which is not installed ({error}); pip install"
+            " 'posestream[gpu]', name the checkpoint that it was made of, or use --device cpu"
+        ) from error
+
+
+def _check_cpu(backend: str, device: str, precision: str) -> None:
     """Raise EngineError for wishes that no library for ONNX on the CPU meets."""
     if device.startswith("cuda"):
-        who = f"{path.name} is ONNX, and" if backend == "auto" else f"{backend} runs on the CPU:"
-        raise EngineError(
-            f"device {device}: {who} only torch runs on a GPU here, from checkpoints; name the checkpoint it was made"
-            " of, or --device cpu"
-        )
+        raise EngineError(f"device {device}: {backend} runs on the CPU; use --device cpu or another --backend")
     if precision == "fp16":
         raise EngineError(
             "precision fp16: an ONNX model on the CPU runs in fp32, bf16 or int8; use one of them or auto"

@@ -87,7 +87,9 @@ def _add_model_flags(parser: argparse.ArgumentParser, *names: str) -> None:
             f"--{name}", dest=f"models.{name}", metavar="MODEL", help="a catalogue name or a model's file"
         )
         group.add_argument(f"--{name}-card", action="append", default=[], metavar="KEY=VALUE", help="as in run.py play")
-    group.add_argument("--backend", choices=("auto", "openvino", "onnxruntime", "torch"), dest="models.backend")
+    group.add_argument(
+        "--backend", choices=("auto", "tensorrt", "openvino", "onnxruntime", "torch"), dest="models.backend"
+    )
     group.add_argument("--device", dest="models.device", metavar="D", help="auto, cpu or cuda:0")
     group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16", "int8"), dest="models.precision")
 

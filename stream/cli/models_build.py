@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from engines.buckets import BUCKETS
 from engines.build_request import Request, build_requested
 from engines.building import Built
 from engines.catalog import Catalog
@@ -17,6 +18,7 @@ from engines.choosing import SIXTEEN
 from engines.quantize import quantize
 from engines.results import Image
 from engines.shelf import Engines
+from stream.cli.engine_elsewhere import build_engine_elsewhere, capability
 from stream.images import find_pictures, open_pictures
 from stream.source import Source, SourceOptions, is_device, is_network, open_source
 
@@ -39,6 +41,10 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("--calibrate", metavar="DIR", help="pictures or a clip like what int8 will see; takes NNCF")
     parser.add_argument("--guard", metavar="DIR", help="pictures or a clip to compare on (drawn pictures alone)")
     parser.add_argument("--detector", metavar="NAME|PATH", help="finds the people for a pose network (the default one)")
+    parser.add_argument("--sm", action="append", type=capability, metavar="CC", help="a TensorRT-RTX engine for GPUs of"
+                        " this compute capability, 89 or 8.9, which need not be here; repeatable")  # fmt: skip
+    parser.add_argument("--max-batch", type=int, default=BUCKETS[-1], metavar="N",
+                        help=f"the largest batch of such an engine ({BUCKETS[-1]})")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="keep what is too far from fp32")
     parser.add_argument("--backend", default="auto", help="as in play (auto)")
     parser.add_argument("--device", default="auto", help="as in play (auto)")
@@ -54,6 +60,9 @@ def run(args: argparse.Namespace, catalog: Catalog) -> None:
     guard = read_pictures(args.guard, GUARD_PICTURES) if args.guard else []
     calibration = read_pictures(args.calibrate, CALIBRATION_PICTURES) if args.calibrate else []
     for name in args.names:
+        if args.sm and args.precision != "int8":
+            build_engine_elsewhere(name, None, args, catalog, console)
+            continue
         request = Request(
             name,
             args.precision,
@@ -66,6 +75,8 @@ def run(args: argparse.Namespace, catalog: Catalog) -> None:
         built = build_requested(request, catalog, say, quantize)
         for line in result_lines(name, built):
             say(line)
+        if args.sm:
+            build_engine_elsewhere(name, built.path, args, catalog, console)
 
 
 def result_lines(name: str, built: Built) -> Iterator[str]:

@@ -110,10 +110,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
                         help="what a card would say: family, color, letterbox, mean, std, scale")  # fmt: skip
     models.add_argument("--pose-card", action="append", metavar="KEY=VALUE", default=[], help="skeleton=halpe26 …")
     models.add_argument("--device", dest="models.device", metavar="D", help="auto, cpu or cuda:0")
-    models.add_argument("--backend", choices=("auto", "openvino", "onnxruntime", "torch"), dest="models.backend",
-                        help="inference library (auto: OpenVINO; torch runs checkpoints alone)")  # fmt: skip
+    models.add_argument(
+        "--backend", choices=("auto", "tensorrt", "openvino", "onnxruntime", "torch"), dest="models.backend",
+        help="inference library (auto: TensorRT on a GPU, else OpenVINO; torch runs checkpoints alone)"
+    )  # fmt: skip
     models.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16", "int8"), dest="models.precision",
-                        help="of the arithmetic (auto: bf16 where the CPU has it)")  # fmt: skip
+                        help="of the arithmetic (auto: 16 bits where they pay and come near)")  # fmt: skip
     people = parser.add_argument_group("people")
     people.add_argument("--conf", type=float, dest="detect.confidence", metavar="P", help="lowest score (0.4)")
     people.add_argument("--iou", type=float, dest="detect.iou", metavar="P", help="boxes that overlap so are one (0.5)")

@@ -249,11 +249,15 @@ def test_missing_empty_and_folder_paths_are_told_apart(tmp_path: Path) -> None:
         (
             {"device": "cuda:0"},
             EngineError,
-            "device cuda:0: m.onnx is ONNX, and only torch runs on a GPU here.* --device cpu",
+            "m.onnx: ONNX runs on a GPU by TensorRT, which is not installed.* --device cpu|no NVIDIA GPU",
         ),
         ({"device": "tpu"}, ValueError, "device must be auto, cpu or cuda:N, got 'tpu'"),
         ({"backend": "torch"}, EngineError, "m.onnx: torch runs checkpoints, not ONNX"),
-        ({"backend": "tvm"}, ValueError, "backend must be one of auto, openvino, onnxruntime, torch, got 'tvm'"),
+        (
+            {"backend": "tvm"},
+            ValueError,
+            "backend must be one of auto, tensorrt, openvino, onnxruntime, torch, got 'tvm'",
+        ),
         ({"precision": "fp16"}, EngineError, "precision fp16: an ONNX model on the CPU runs in fp32, bf16 or int8"),
         ({"precision": "int4"}, ValueError, "precision must be one of auto, fp32, fp16, bf16, int8, got 'int4'"),
         ({"threads": -1}, ValueError, "threads must be 0 or more, got -1"),
