@@ -45,9 +45,9 @@ def quantize(path: Path, card: ModelCard, pictures: Sequence[Image], target: Pat
     """Write the ONNX network at `path` in int8 to `target`, calibrated on pictures of what it will see.
 
     A pose network takes crops of its input's size, a detector pictures of any. Weights have a scale for each channel,
-    activations one for all, after their least and largest values: NNCF's post-training quantisation. Where that is not
-    near enough to fp32 the operations that do the harm are left in fp32. Raises EngineError where NNCF is missing or
-    cannot quantise it, OSError where it cannot be written.
+    activations one for all, after their least and largest values, and zero is 0, which TensorRT demands: NNCF's
+    post-training quantisation. Where that is not near enough to fp32 the operations that do the harm are left in fp32.
+    Raises EngineError where NNCF is missing or cannot quantise it, OSError where it cannot be written.
     """
     import onnx
 

@@ -54,8 +54,10 @@ class OpenVinoBackend:
     free ones; a model with a fixed batch takes pieces of that size. A lone piece has all threads to itself; more go
     side by side, each on a stream of its own with a share of the threads, which is faster than one batch for small
     networks (TinyPose on two cores: 2 rows in 11 ms, as a batch 13 ms) and suffers less where decoder and encoder want
-    the same cores. A large network in int8 takes whole batches of BATCH all the same: HRNet-W32 20.1 ms a crop, side by
-    side 21.2. Threads are not pinned to cores, as two models, decoder and encoder share them.
+    the same cores. In int8 nothing goes side by side: after a network with a front in fp32 had been open in a process,
+    OpenVINO 2026.4 compiled 6 of 57 such networks to wrong numbers. A large one takes whole batches of BATCH there, in
+    which HRNet-W32 takes 20.1 ms a crop, side by side 21.2. Threads are not pinned to cores, as two models, decoder and
+    encoder share them.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class OpenVinoBackend:
                 model = keep_front(ov, model, front)
             alone = core.compile_model(model, "CPU", self._settings(threads, streams=1))
             self._alone = alone.create_infer_request()
-            total = alone.get_property("INFERENCE_NUM_THREADS")
-            streams = min(total, MAX_STREAMS)
-            shared = core.compile_model(model, "CPU", self._settings(total, streams))
-            self._side_by_side: list[Any] = [shared.create_infer_request() for _ in range(2 * streams)]
+            self._side_by_side: list[Any] = []
             self._batch: Any = None
-            if self._precision == "int8" and self._input.shape[0] is None and _is_large(model):
+            if self._precision != "int8":
+                total = alone.get_property("INFERENCE_NUM_THREADS")
+                streams = min(total, MAX_STREAMS)
+                shared = core.compile_model(model, "CPU", self._settings(total, streams))
+                self._side_by_side = [shared.create_infer_request() for _ in range(2 * streams)]
+            elif self._input.shape[0] is None and _is_large(model):
                 model.reshape({model.input(0): [BATCH, *self._input.shape[1:]]})
                 whole = core.compile_model(model, "CPU", self._settings(threads, streams=1))
                 self._batch = whole.create_infer_request()
@@ -124,7 +128,10 @@ class OpenVinoBackend:
         pieces = list(cut_batch(batch[whole:], self._rows)) if whole < len(batch) else []
         try:
             done = [_run(self._batch, batch[at : at + BATCH]) for at in range(0, whole, BATCH)]
-            done += [_run(self._alone, pieces[0])] if len(pieces) == 1 else self._run_side_by_side(pieces)
+            if len(pieces) > 1 and self._side_by_side:
+                done += self._run_side_by_side(pieces)
+            else:
+                done += [_run(self._alone, piece) for piece in pieces]
         except RuntimeError as error:
             raise EngineError(f"{self._path.name}: OpenVINO failed to run it: {complaint(error)}") from error
         return join_pieces(done, len(batch))

@@ -39,8 +39,8 @@ def keep_front(ov: Any, model: Any, share: float) -> Any:
                 ElementTree.SubElement(
                     ElementTree.SubElement(layer, "rt_info") if marks is None else marks, "attribute", _MARK
                 )
-        weights = xml.with_suffix(".bin").read_bytes()
-    return ov.Core().read_model(ElementTree.tostring(tree.getroot()), weights)
+        tree.write(xml)
+        return ov.Core().read_model(xml)
 
 
 def _front(model: Any, share: float) -> set[str]:

@@ -249,7 +249,7 @@ def test_missing_empty_and_folder_paths_are_told_apart(tmp_path: Path) -> None:
         (
             {"device": "cuda:0"},
             EngineError,
-            "m.onnx: ONNX runs on a GPU by TensorRT, which is not installed.* --device cpu|no NVIDIA GPU",
+            "ONNX runs on a GPU by TensorRT, which is not installed|device cuda:0: torch .* has 0 GPUs here",
         ),
         ({"device": "tpu"}, ValueError, "device must be auto, cpu or cuda:N, got 'tpu'"),
         ({"backend": "torch"}, EngineError, "m.onnx: torch runs checkpoints, not ONNX"),

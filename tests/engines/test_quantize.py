@@ -16,7 +16,10 @@ from contextlib import closing  # noqa: E402
 
 from engines import quantize as module  # noqa: E402
 from engines.backends.base import EngineError, open_backend  # noqa: E402
+from engines.backends.tensorrt_library import load_library  # noqa: E402
 from engines.cards import InputSpec, ModelCard  # noqa: E402
+from engines.engine_build import Order, build_engine  # noqa: E402
+from engines.engine_network import engine_precision  # noqa: E402
 from engines.export import ExportOptions, export_checkpoint  # noqa: E402
 from engines.guard import compare, noise  # noqa: E402
 from engines.int8_graph import quantized_names  # noqa: E402
@@ -60,6 +63,16 @@ def test_a_network_in_int8_is_near_to_fp32_and_a_quarter_as_large(
     assert 0 < compare(outputs(target, "int8"), outputs(network, "fp32")).relative < 2 * GOAL
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net8.onnx"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_quantised_suits_tensorrt_too(network: Path, crops: list[Image], tmp_path: Path) -> None:
+    """It takes no zero points but 0."""
+    pytest.importorskip("tensorrt_rtx")
+    target = tmp_path / "net8.onnx"
+    quantize(network, CARD, crops, target, lambda line: None)
+    order = Order(target, None, engine_precision(target, "auto"), capabilities=("8.9",))
+    assert order.precision == "int8"
+    assert len(build_engine(load_library(), order, lambda progress: None).plan) > 10_000
 
 
 def test_where_all_of_it_hurts_all_of_it_stays_in_fp32(

@@ -76,10 +76,11 @@ def test_an_error_while_opening_leaves_no_output_and_no_thread(assets: Path, tmp
     outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
     config = config_for(assets, "fiyud_dance.mp4", output=outputs)
     config = replace(config, models=replace(config.models, pose=str(tmp_path / "bad.onnx")))
+    before = set(threading.enumerate())  # NNCF's tests leave a pool of its own
     with pytest.raises(EngineError, match=r"bad\.onnx"), open_session(config):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
-    assert threading.enumerate() == [threading.main_thread()]
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize(
