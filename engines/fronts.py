@@ -20,20 +20,20 @@ def nearest(
     """`opened`, or where that is too far from fp32 the same with a front in fp32 that is near enough; and its verdict.
 
     `reopen` opens the model with a share of it in fp32, `assess` compares a backend that has this share. Where none
-    passes the last that was tried is returned. Of all but what is returned nothing stays open; what `assess` raises
-    closes all, `opened` too.
+    passes the last that was tried is returned. Of all but what is returned nothing stays open. What `assess`
+    raises of `opened` closes it and is passed on; of a front it ends the search.
     """
-    backend, share = opened, 0.0
-    verdict = _assess(assess, backend, share)
+    backend, verdict = opened, _assess(assess, opened, 0.0)
     for share in FRONTS if opened.name == MIXES else ():
         if verdict.passed or not verdict.pays:
             break
         try:
             other = reopen(share)
-        except EngineError:  # it cannot be torn apart there
+            judged = _assess(assess, other, share)
+        except EngineError:  # it cannot be torn apart there, which some networks tell when they run
             break
         backend.close()
-        backend, verdict = other, _assess(assess, other, share)
+        backend, verdict = other, judged
     return backend, verdict
 
 

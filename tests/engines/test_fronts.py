@@ -79,6 +79,20 @@ def test_a_front_that_cannot_be_is_the_end_of_the_search() -> None:
     assert house.closed() == [1, 0]
 
 
+def test_a_front_that_fails_when_it_runs_is_the_end_of_the_search_too() -> None:
+    house = House(FRONTS[2])
+
+    def assess(backend: Backend, share: float) -> Verdict:
+        if share == FRONTS[1]:
+            raise EngineError("object is not initialized")
+        return house.assess(backend, share)
+
+    backend, verdict = nearest(house.plain, house.reopen, assess)
+    assert backend is house.opened[0][1]
+    assert verdict.front == FRONTS[0]
+    assert house.closed() == [1, 0, 1]
+
+
 def test_what_does_not_pay_without_a_front_is_not_slowed_further() -> None:
     house = House(FRONTS[0], far=replace(FAR, than="fp32", laps=(Lap(1, 10, 10),)))
     assert house.nearest()[0] is house.plain
