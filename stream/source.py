@@ -91,8 +91,9 @@ class SourceOptions:
     chooses where it is None. `mirror` swaps left and right. `threads` decode, 0 means one per core. A network or device
     that is silent for longer than the time-outs has failed; it is connected again, at most `retries` times one after
     the other, None means for ever. `rtsp_transport` is how the pictures of RTSP come: by tcp none is lost, by udp none
-    waits for a lost one. A film is played `loop` times one after the other, 0 means for ever; with `realtime` it is
-    live, as if a camera saw it now.
+    waits for a lost one. `hwaccel` is what decodes in place of the CPU, as FFmpeg calls it (cuda is NVDEC); what it
+    does not know is decoded by the CPU all the same. A film is played `loop` times one after the other, 0 means for
+    ever; with `realtime` it is live, as if a camera saw it now.
     """
 
     start_s: float | None = None
@@ -105,6 +106,7 @@ class SourceOptions:
     read_timeout_s: float = 5.0
     retries: int | None = None
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    hwaccel: str | None = None
     loop: int = 1
     realtime: bool = False
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -71,16 +72,16 @@ def open_input(url: str, options: SourceOptions) -> VideoInput:
         return VideoInput(container, _pictures_of(container, url), "lavfi", url, live=True)
     if is_device(url):
         return _open_camera(url, options)
-    return _open_network(url, options) if is_network(url) else _open_file(url)
+    return _open_network(url, options) if is_network(url) else _open_file(url, options)
 
 
-def _open_file(url: str) -> VideoInput:
+def _open_file(url: str, options: SourceOptions) -> VideoInput:
     path = local_path(url)
     if not path.exists():
         raise FileNotFoundError(f"{url}: no such file or folder; check the path (the working folder is {Path.cwd()})")
     # The prefix keeps FFmpeg from taking a name with a colon for a protocol.
     address = f"file:{path}"
-    container = _open(address, url, _file_remedy(path))
+    container = _open(address, url, _file_remedy(path), hwaccel=options.hwaccel)
     stream = _pictures_of(container, url)
     sound_url = address if _has_sound(container) else None
     return VideoInput(container, stream, path.name, url, live=False, sound_url=sound_url)
@@ -110,6 +111,7 @@ def _open_network(url: str, options: SourceOptions) -> VideoInput:
         "check the address, the network, and user and password",
         ffmpeg=_network_options(url, options),
         timeout=(options.open_timeout_s, options.read_timeout_s + (SEGMENT_S if is_playlist(url) else 0)),
+        hwaccel=options.hwaccel,
     )
     stream = _pictures_of(container, shown)
     # A film behind a web address ends; all else happens now.
@@ -168,6 +170,7 @@ def _open_camera(url: str, options: SourceOptions) -> VideoInput:
                 container_format=_CAMERA_FORMAT,
                 ffmpeg=attempt,
                 timeout=(options.open_timeout_s, options.read_timeout_s),
+                hwaccel=options.hwaccel,
             )
         except StreamError:
             if attempt is attempts[-1]:
@@ -233,10 +236,18 @@ def _open(
     container_format: str | None = None,
     ffmpeg: dict[str, str] | None = None,
     timeout: tuple[float, float] | None = None,
+    hwaccel: str | None = None,
 ) -> InputContainer:
-    """Open a container; what FFmpeg says becomes one StreamError with the remedy."""
+    """Open a container; what FFmpeg says becomes one StreamError with the remedy.
+
+    Frames that `hwaccel` decodes stay where they are until they are converted: only there have they their colours' tags
+    and their rotation.
+    """
+    if hwaccel is not None:
+        remedy = f"{hwaccel} may not decode here, leave --hwaccel out; else {remedy}"
     try:
-        return av.open(address, "r", format=container_format, options=ffmpeg, timeout=timeout)
+        accelerator = None if hwaccel is None else HWAccel(hwaccel, is_hw_owned=True)
+        return av.open(address, "r", format=container_format, options=ffmpeg, timeout=timeout, hwaccel=accelerator)
     except av.error.EOFError as error:
         forget_address(error)
         raise StreamError(f"{shown}: it has no frames; record it anew") from error

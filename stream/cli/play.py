@@ -80,6 +80,7 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
                         "or a .streams file of such, `URL` or `NAME = URL` a line; repeatable")  # fmt: skip
     source.add_argument("--camera", dest="input.camera", metavar="WxH@FPS", help="ask a camera for 1280x720@30")
     source.add_argument("--pixel-format", dest="input.pixel_format", metavar="NAME", help="ask a camera for mjpeg")
+    source.add_argument("--hwaccel", dest="input.hwaccel", metavar="NAME", help="decode by cuda (NVDEC), qsv, …")
     source.add_argument("--mirror", action="store_const", const=True, dest="input.mirror", help="as in a mirror")
     source.add_argument("--start", type=seconds, dest="input.start_s", metavar="TIME", help="12.5 or 1:02:03")
     source.add_argument("--end", type=seconds, dest="input.end_s", metavar="TIME", help="end before this time")

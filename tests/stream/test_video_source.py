@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.backends.base import has_gpu
 from stream.color import to_bgr
 from stream.frame import Color, Frame
 from stream.source import Source, SourceInfo, SourceOptions, StreamError, open_source
@@ -67,6 +68,20 @@ def test_frames_come_once_in_order_with_their_index(make_clip: MakeClip, threads
     assert [f.pts for f in frames] == list(range(30))
     assert {f.time_base for f in frames} == {Fraction(1, 25)}
     assert source.damage is None
+
+
+def test_what_hardware_does_not_know_is_decoded_by_the_cpu(make_clip: MakeClip) -> None:
+    """PyAV's own FFmpeg has no decoder by VA-API."""
+    clip = str(make_clip())
+    with closing(open_source(clip)) as plain, closing(open_source(clip, SourceOptions(hwaccel="vaapi"))) as other:
+        for ours, theirs in zip(plain.frames(), other.frames(), strict=True):
+            np.testing.assert_array_equal(ours.image, theirs.image)
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_hardware_that_is_not_there_is_told_with_the_way_out(make_clip: MakeClip) -> None:
+    with pytest.raises(StreamError, match=r"clip\.mp4: cannot be opened .*; cuda may not decode here, leave --hw"):
+        open_source(str(make_clip()), SourceOptions(hwaccel="cuda"))
 
 
 def test_info_says_what_the_clip_is(make_clip: MakeClip) -> None:
