@@ -8,7 +8,7 @@ with open_session(Config(source=("clip.mp4",))) as session:
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +41,9 @@ from stream.smooth import OneEuroSmoother
 from stream.source import TEST_DEVICE, Source, SourceInfo, SourceOptions, open_source, without_credentials
 from stream.streams_file import NamedSource, read_sources
 from stream.turns import Turns
-from tracker.tracker import PersonTracker, TrackerOptions
+from tracker.colors import Body
+from tracker.options import TrackerOptions
+from tracker.tracker import PersonTracker
 
 FILE_STEP = 4
 """Frames of a file that go through the networks together: side by side on the cores, they take a tenth less time."""
@@ -57,6 +59,12 @@ class Models:
 
     detector: OpenModel
     pose: OpenModel
+
+    @property
+    def notes(self) -> tuple[str, str]:
+        """What runs, on what, a line each."""
+        detector, pose = self.detector, self.pose
+        return f"detector: {detector.note}, on {detector.backend.name}", f"pose: {pose.note}, on {pose.backend.name}"
 
 
 @contextmanager
@@ -85,6 +93,8 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
     sources = read_sources(config.source)
     if not sources:
         raise ValueError("no source: give --source with a camera's number, a file, a folder or an address")
+    if config.angles and not any(output.lower().endswith((".jsonl", ".csv")) for output in config.output):
+        raise ValueError("angles go into records: give --output NAME.jsonl or NAME.csv too")
     check_outputs(sources, config.output, is_cut=config.recording.segment_s is not None)
     stopped, meter, several = threading.Event(), Meter(), len(sources) > 1
     limit = AgeLimit(config.live.max_age_s)
@@ -108,14 +118,13 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             meter=meter,
             notes=(
                 *(source_note(feed, config.live, several=several) for feed in feeds if feed.is_known),
-                f"detector: {models.detector.note}, on {models.detector.backend.name}",
-                f"pose: {models.pose.note}, on {models.pose.backend.name}",
+                *models.notes,
             ),
             outputs=tuple(names),
             # Whoever watches wants each frame when it is ready.
             _most=1 if is_watched or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,
-            _pipeline=_pipeline(config, feeds, models, images, meter),
+            _pipeline=_pipeline(config, models, images, meter, _smoothed(config, feeds)),
             _shared=shared,
             _screen=screen,
             _stopped=stopped,
@@ -217,26 +226,44 @@ def _leave(
         raise errors[0]
 
 
-def _pipeline(config: Config, feeds: Sequence[Feed], models: Models, images: ImageBatch, meter: Meter) -> Pipeline:
+@contextmanager
+def open_pipeline(config: Config, say: Say = silent) -> Iterator[tuple[Pipeline, tuple[str, str]]]:
+    """The stages alone, for whoever brings frames of their own, and the notes on the models; poses are not smoothed."""
+    with open_models(config.models, say) as models:
+        yield _pipeline(config, models, ImageBatch(), Meter(), lambda _: False), models.notes
+
+
+def _pipeline(
+    config: Config, models: Models, images: ImageBatch, meter: Meter, is_smooth: Callable[[str], bool]
+) -> Pipeline:
     detector, pose, detect = models.detector, models.pose, config.detect
     tracking = tracker_options(config)
-    by_name = {feed.name: feed for feed in feeds}
-
-    def new_smoother(source_id: str) -> OneEuroSmoother | None:
-        is_smooth = by_name[source_id].is_live if config.smooth == "auto" else config.smooth == "on"
-        return OneEuroSmoother(config.smoothing) if is_smooth else None
-
+    estimator = PoseEstimator(pose.backend, pose.card, config.pose, images)
+    body = Body(*(estimator.skeleton.names.index(joint) for joint in Body._fields))
     return Pipeline(
         # The tracker rescues people by scores far under those that make one.
         PersonDetector(detector.backend, detector.card, DetectorOptions(tracking.low_score, detect.iou), images),
-        PoseEstimator(pose.backend, pose.card, config.pose, images),
-        lambda: PersonTracker(tracking),
-        new_smoother,
+        estimator,
+        lambda: PersonTracker(tracking, body),
+        lambda source_id: OneEuroSmoother(config.smoothing) if is_smooth(source_id) else None,
         meter,
         detect_every=detect.every,
         max_people=detect.max_people,
         confidence=detect.confidence,
     )
+
+
+def _smoothed(config: Config, feeds: Sequence[Feed]) -> Callable[[str], bool]:
+    """Whether the poses of a source are smoothed, by its name; asked when its first frame is there."""
+    by_name = {feed.name: feed for feed in feeds}
+    if config.smooth == "auto" and not config.angles:
+        return lambda source_id: by_name[source_id].is_live
+    return lambda _: config.smooth != "off"
+
+
+def box_tracker(config: Config) -> PersonTracker:
+    """A tracker for boxes alone, as of a file, with the options of a run."""
+    return PersonTracker(tracker_options(config))
 
 
 def tracker_options(config: Config) -> TrackerOptions:

@@ -23,7 +23,7 @@ from stream.sinks.partfile import PartFile, added
 from stream.sinks.pictures import PictureSink
 from stream.sinks.publish import PublishSink, publish
 from stream.sinks.record_formats import UtcOf
-from stream.sinks.records import record_sink
+from stream.sinks.records import RecordSink, record_sink
 from stream.sinks.segments import Film, Segments
 from stream.sinks.target import is_stream
 from stream.sinks.utc import UtcClock, utc_stamp
@@ -60,6 +60,12 @@ class Run:
 
         return utc_ns
 
+    def records(self, path: Path, feeds: Sequence[Feed]) -> RecordSink | None:
+        """The sink of records that a file's name means, None where it means none."""
+        config = self.config
+        least = config.smoothing.min_score if config.angles else None
+        return record_sink(path, overwrite=config.overwrite, utc_of=self.utc_of(feeds), least_angle_score=least)
+
 
 def open_outputs(run: Run, feed: Feed) -> tuple[str, ...]:
     """Open the outputs that belong to one source alone, which finishes them; their names, without credentials."""
@@ -78,7 +84,7 @@ def open_shared(run: Run, feeds: Sequence[Feed], shared: Delivery) -> tuple[str,
     names = []
     for output in run.config.output:
         if is_shared(output, several=run.several):
-            records = record_sink(Path(output), overwrite=run.config.overwrite, utc_of=run.utc_of(feeds))
+            records = run.records(Path(output), feeds)
             if records is not None:
                 shared.add(Writer(records, output, run.meter, run.limit))
                 names.append(output)
@@ -157,8 +163,7 @@ def open_output(run: Run, place: str, feed: Feed) -> Sink:
         raise ValueError(f"{place}: pictures have no time to make a video of; name a folder, as {path.stem}/")
 
     def open_film(path: Path, info: SourceInfo, origin_s: float) -> Film:
-        records = record_sink(path, overwrite=config.overwrite, utc_of=run.utc_of([feed]))
-        return records or VideoSink(
+        return run.records(path, [feed]) or VideoSink(
             path,
             info,
             config.video,

@@ -22,7 +22,7 @@ from stream.sinks.video import VideoOptions
 from stream.smooth import SmoothOptions
 from stream.source import SourceOptions
 from stream.web.options import ServeOptions
-from tracker.tracker import TrackerOptions
+from tracker.options import TrackerOptions
 
 T = TypeVar("T")
 
@@ -67,7 +67,10 @@ class DetectOptions:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that one run depends on. `smooth` auto is on for live sources and off for files."""
+    """All that one run depends on.
+
+    `smooth` auto is on for live sources and where `angles` are recorded, else off.
+    """
 
     source: tuple[str, ...] = ()
     output: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ class Config:
     overwrite: bool = False
     snapshots: str = "."
     smooth: Literal["auto", "on", "off"] = "auto"
+    angles: bool = False
     models: ModelOptions = field(default_factory=ModelOptions)
     input: SourceOptions = field(default_factory=SourceOptions)
     live: LiveOptions = field(default_factory=LiveOptions)

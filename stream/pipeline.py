@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.results import Detections, Image, Poses
 from stream.frame import Frame
-from tracker.results import Tracks
+from tracker.results import Look, Tracks
 
 PAUSE_S = 1.0
 """After a longer gap, as where a camera was lost, nobody is taken to have gone on as before."""
@@ -42,13 +42,15 @@ class Estimator(Protocol):
 class Tracker(Protocol):
     """Keeps the identities of one source; times are seconds of media time and never go back.
 
-    `update` takes the boxes (N, 4) and scores (N,) detected in a frame. `coast` stands in for it in a frame that was
-    not detected: the people stand where their last poses and speeds put them. `observe` hands back the poses, keypoints
-    (M, K, 2) and scores (M, K), estimated for `ids` (M,) in the frame of the last `update` or `coast`. `restart`
-    forgets everybody, but uses no id again.
+    `update` takes the boxes (N, 4) and scores (N,) detected in a frame and, where they were posed, how they look.
+    `coast` stands in for it in a frame that was not detected: the people stand where their last poses and speeds put
+    them. `observe` hands back the poses, keypoints (M, K, 2) and scores (M, K), of `ids` (M,) in the frame of the last
+    `update` or `coast` that were estimated after it. `restart` forgets everybody, but uses no id again.
     """
 
-    def update(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float) -> Tracks: ...
+    def update(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float, look: Look | None
+    ) -> Tracks: ...
 
     def coast(self, time_s: float) -> Tracks: ...
 
@@ -72,7 +74,10 @@ class Stopwatch(Protocol):
 
 
 class Pipeline:
-    """Frames in, results out: detect, track, pose, smooth.
+    """Frames in, results out: detect, pose, track, smooth.
+
+    Who is detected is posed before the tracker sees them, as it knows people by their poses and clothes too; who was
+    not, because they are carried on between two detections or are among too many, is posed where it says they are.
 
     One detector and one estimator serve all sources; a tracker and a smoother belong to one source each and are made by
     `new_tracker` and, for its source_id, `new_smoother` (None: no smoothing) when its first frame comes. Detection runs
@@ -120,20 +125,16 @@ class Pipeline:
         Several frames of one moving source, in the order of time, only where detection runs on every frame: else the
         poses of one guide the boxes of the next.
         """
-        last = {frame.source_id: index for index, frame in enumerate(frames)}
-        if self._detect_every > 1 and len(last) < len(frames):
+        if self._detect_every > 1 and len({frame.source_id for frame in frames}) < len(frames):
             raise ValueError(f"with detect_every {self._detect_every} a step takes one frame of each source")
         with self._meter.stage("detect"):
             detections = self._detect(frames)
+        posed = self._estimate(frames, [self._worth_posing(*row) for row in zip(frames, detections, strict=True)])
         with self._meter.stage("track"):
-            tracks = [self._follow(frame, found) for frame, found in zip(frames, detections, strict=True)]
-        with self._meter.stage("pose"):
-            poses = self._estimator.estimate([frame.image for frame in frames], [t.boxes for t in tracks])
+            tracks = [self._follow(*row) for row in zip(frames, detections, posed, strict=True)]
+        poses = self._complete(frames, tracks, posed)
         with self._meter.stage("smooth"):
-            return [
-                self._settle(*row, is_last=last[row[0].source_id] == index)
-                for index, row in enumerate(zip(frames, tracks, poses, strict=True))
-            ]
+            return [self._settle(*row) for row in zip(frames, tracks, poses, strict=True)]
 
     def _detect(self, frames: Sequence[Frame]) -> list[Detections | None]:
         """The detections of each frame, None for those between two detections."""
@@ -142,7 +143,22 @@ class Pipeline:
         found = iter(self._detector.detect(images) if images else [])
         return [next(found) if is_due else None for is_due in due]
 
-    def _follow(self, frame: Frame, found: Detections | None) -> Tracks:
+    def _worth_posing(self, frame: Frame, found: Detections | None) -> NDArray[np.float32] | None:
+        """The boxes to pose before it is known who they are; None where there are none or, of them, too many."""
+        if found is None or frame.still:
+            return None if found is None else self._unfollowed(found).boxes
+        return None if self._max_people is not None and len(found.boxes) > self._max_people else found.boxes
+
+    def _estimate(self, frames: Sequence[Frame], boxes: Sequence[NDArray[np.float32] | None]) -> list[Poses | None]:
+        """The poses of the people in the boxes of each frame, None where there are no boxes to look at."""
+        given = [(frame.image, own) for frame, own in zip(frames, boxes, strict=True) if own is not None]
+        if not given:
+            return [None] * len(frames)
+        with self._meter.stage("pose"):
+            poses = iter(self._estimator.estimate([image for image, _ in given], [own for _, own in given]))
+            return [None if own is None else next(poses) for own in boxes]
+
+    def _follow(self, frame: Frame, found: Detections | None, posed: Poses | None) -> Tracks:
         if frame.still:
             return self._unfollowed(found or Detections.none())
         state = self._state(frame)
@@ -154,27 +170,38 @@ class Pipeline:
             tracks = state.tracker.coast(frame.time)
         else:
             state.steps_to_detection = self._detect_every - 1
-            tracks = state.tracker.update(found.boxes, found.scores, frame.time)
+            look = None if posed is None else Look(frame.image, posed.keypoints, posed.scores)
+            tracks = state.tracker.update(found.boxes, found.scores, frame.time, look)
         if self._max_people is None or len(tracks.ids) <= self._max_people:
             return tracks
-        oldest = np.argsort(tracks.ids)[: self._max_people]
-        return Tracks(tracks.ids[oldest], tracks.boxes[oldest], tracks.scores[oldest])
+        return tracks.take(np.argsort(tracks.ids)[: self._max_people])
+
+    def _complete(
+        self, frames: Sequence[Frame], tracks: Sequence[Tracks], posed: Sequence[Poses | None]
+    ) -> list[Poses]:
+        """The poses of everybody of each frame, picked from those there are, else estimated and told the tracker."""
+        early = [None if poses is None else _of(own, poses) for own, poses in zip(tracks, posed, strict=True)]
+        missing = [own.boxes if poses is None else None for own, poses in zip(tracks, early, strict=True)]
+        late = self._estimate(frames, missing)
+        last = {frame.source_id: index for index, frame in enumerate(frames)}
+        for index, (frame, own, poses) in enumerate(zip(frames, tracks, late, strict=True)):
+            if poses is not None and not frame.still and last[frame.source_id] == index:
+                self._state(frame).tracker.observe(own.ids, poses.keypoints, poses.scores)
+        return [poses for pair in zip(early, late, strict=True) for poses in pair if poses is not None]
 
     def _unfollowed(self, found: Detections) -> Tracks:
         """The people of a still picture: no identities, best first."""
         count = int((found.scores >= self._confidence).sum())
         count = count if self._max_people is None else min(count, self._max_people)
-        return Tracks(np.zeros(count, np.int64), found.boxes[:count], found.scores[:count])
+        return Tracks(np.zeros(count, np.int64), found.boxes[:count], found.scores[:count], np.arange(count))
 
-    def _settle(self, frame: Frame, tracks: Tracks, poses: Poses, *, is_last: bool) -> Result:
-        """Hand the poses of a source's last frame back to the tracker, as they were estimated, and smooth all."""
+    def _settle(self, frame: Frame, tracks: Tracks, poses: Poses) -> Result:
+        """Smooth the poses of a moving source."""
         if frame.still:
             return Result(frame, tracks, poses)
-        state = self._state(frame)
-        if is_last:
-            state.tracker.observe(tracks.ids, poses.keypoints, poses.scores)
-        if state.smoother is not None:
-            keypoints = state.smoother.smooth(tracks.ids, poses.keypoints, poses.scores, frame.time)
+        smoother = self._state(frame).smoother
+        if smoother is not None:
+            keypoints = smoother.smooth(tracks.ids, poses.keypoints, poses.scores, frame.time)
             poses = Poses(keypoints, poses.scores, poses.skeleton)
         return Result(frame, tracks, poses)
 
@@ -185,6 +212,12 @@ class Pipeline:
                 self._new_tracker(), self._new_smoother(frame.source_id)
             )
         return state
+
+
+def _of(tracks: Tracks, poses: Poses) -> Poses | None:
+    """Of the poses of all detections those of the people followed, in their order; None where it is not known which."""
+    rows = tracks.detections
+    return None if rows is None else Poses(poses.keypoints[rows], poses.scores[rows], poses.skeleton)
 
 
 @dataclass(slots=True)

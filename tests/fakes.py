@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,7 +16,7 @@ from stream.frame import Frame
 from stream.pipeline import Result
 from stream.sinks.base import Picture
 from stream.source import SourceInfo
-from tracker.results import Tracks
+from tracker.results import Look, Tracks
 
 STICK = Skeleton("stick", ("top", "bottom"), ((0, 1),), (), (0.1, 0.1))
 
@@ -110,12 +110,17 @@ class FakeTracker:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.observed: list[NDArray[np.float32]] = []
+        self.looks: list[Look | None] = []
         self._last = Tracks(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
-    def update(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float) -> Tracks:
+    def update(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float, look: Look | None
+    ) -> Tracks:
         self.calls.append(f"update {time_s:.2f}")
-        self._last = Tracks(np.arange(1, len(boxes) + 1, dtype=np.int64), boxes, scores)
-        return self._last
+        self.looks.append(look)
+        rows = np.arange(len(boxes))
+        self._last = Tracks(rows + 1, boxes, scores)
+        return replace(self._last, detections=rows)
 
     def coast(self, time_s: float) -> Tracks:
         self.calls.append(f"coast {time_s:.2f}")

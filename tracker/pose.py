@@ -42,15 +42,21 @@ def extents(points: Floats, seen: NDArray[np.bool_]) -> Floats:
     return np.where(anything, np.concatenate([low, high], axis=1), 0.0)
 
 
-def similarity(points: Floats, seen: NDArray[np.bool_], areas: Floats) -> Floats:
-    """How alike poses (M, K, 2) are to each other, in [0, 1], as (M, M); 0 with too few joints in common.
+def similarity(a: Floats, seen_a: NDArray[np.bool_], b: Floats, seen_b: NDArray[np.bool_], areas: Floats) -> Floats:
+    """How alike poses `a` and `b` (P, K, 2) are, pair by pair, in [0, 1]; NaN with too few joints in common.
 
-    The object key point similarity of COCO with one spread for all joints, over the joints seen (M, K) in both, on
-    the smaller of the two bodies' `areas` (M,) in square pixels.
+    The object key point similarity of COCO with one spread for all joints, over the joints seen (P, K) in both, on
+    bodies of `areas` (P,) in square pixels.
     """
-    both = seen[:, None] & seen[None]  # (M, M, K)
-    squared = ((points[:, None] - points[None]) ** 2).sum(axis=3)
-    scale = np.maximum(np.minimum(areas[:, None], areas[None]), 1.0) * 2 * SPREAD**2
-    count = both.sum(axis=2)
-    total = (np.exp(-squared / scale[:, :, None]) * both).sum(axis=2)
-    return np.where(count >= MIN_JOINTS, total / np.maximum(count, 1), 0.0)
+    both = seen_a & seen_b  # (P, K)
+    squared = ((a - b) ** 2).sum(axis=2)
+    scale = np.maximum(areas, 1.0) * 2 * SPREAD**2
+    count = both.sum(axis=1)
+    total = (np.exp(-squared / scale[:, None]) * both).sum(axis=1)
+    return np.where(count >= MIN_JOINTS, total / np.maximum(count, 1), np.nan)
+
+
+def carried(points: Floats, from_places: Floats, to_places: Floats) -> Floats:
+    """Poses (P, K, 2) moved and scaled as bodies went from places (P, 4), centre and size, to others."""
+    growth = (to_places[:, 3] / from_places[:, 3])[:, None, None]
+    return (points - from_places[:, None, :2]) * growth + to_places[:, None, :2]

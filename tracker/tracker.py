@@ -2,86 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker import kalman, pose
-from tracker.iou import areas, iou, widen
-from tracker.match import match
-from tracker.results import Tracks
+from tracker import colors, kalman, pose
+from tracker.association import Seen, associate
+from tracker.iou import areas, touching
+from tracker.match import Rows
+from tracker.options import TrackerOptions
+from tracker.results import Look, Tracks
 from tracker.tracks import Life, newcomers
 
-Rows = NDArray[np.intp]
-
+UNBOUNDED = (-np.inf, -np.inf, np.inf, np.inf)
+"""The edges of a picture whose size nobody told."""
 ROUNDING_S = 1e-6
 """Seconds: media times are sums of ticks, and a wait of 0.1 s is over at 0.09999999 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerOptions:
-    """What is believed, and for how long; scores and overlaps in [0, 1], times in seconds of media time.
-
-    Detections from `high_score` are matched with everybody, those from `low_score` only with people seen a moment ago,
-    the rest is ignored. An unmatched one from `new_score` may be somebody new: confirmed at once in the first frame,
-    later on the second sighting that is at least `confirm_after_s` after the first. Somebody not seen is waited for
-    `memory_s`, and given up at the first detection after that without them.
-
-    `high_iou` and `low_iou` are the least overlaps of a box with where somebody was expected. Boxes grown by
-    `recover_margin` of their size on every side find those who moved as nobody expected, from an overlap of
-    `recover_iou`, and newcomers, whose speed is not known yet, from `new_iou`.
-
-    Of a pose the joints from `min_joint_score` count; with a mean score under `min_pose_score` it is none, and two
-    from a similarity of `same_pose` are one.
-    """
-
-    high_score: float = 0.4
-    low_score: float = 0.1
-    new_score: float = 0.5
-    confirm_after_s: float = 0.1
-    memory_s: float = 1.5
-    high_iou: float = 0.2
-    low_iou: float = 0.4
-    recover_margin: float = 0.3
-    recover_iou: float = 0.2
-    new_iou: float = 0.3
-    min_joint_score: float = 0.3
-    min_pose_score: float = 0.2
-    same_pose: float = 0.8
-
-    def __post_init__(self) -> None:
-        scores = (self.low_score, self.high_score, self.new_score)
-        if not 0 <= self.low_score <= self.high_score <= self.new_score <= 1:
-            raise ValueError(f"low_score, high_score and new_score must rise within 0 and 1, got {scores}")
-
-
 class PersonTracker:
-    """Two-stage association on overlap with a Kalman filter (Zhang et al. 2022, ByteTrack), for one source.
+    """Follows people by boxes, poses and clothes, with a Kalman filter and recovery where they were last; one source.
 
-    Ids count from 1 in the order of confirmation and are never used again. Times must not go back.
+    Detections of high and low scores as in ByteTrack (Zhang et al. 2022), recovery from the last observation as in
+    OC-SORT (Cao et al. 2023). Ids count from 1 in the order of confirmation and are never used again. Times must not go
+    back. `body` says which joints hold the clothes; without it their colours are not looked at.
     """
 
-    def __init__(self, options: TrackerOptions | None = None) -> None:
+    def __init__(self, options: TrackerOptions | None = None, body: colors.Body | None = None) -> None:
         self._options = options or TrackerOptions()
+        self._body = body
         self._table = newcomers(np.zeros((0, 4)), np.zeros(0, np.float32), 0.0, joints=0)
         self._next_id = 1
         self._time_s: float | None = None
         self._begun = False
         self._detected = False
 
-    def update(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float) -> Tracks:
-        """Match the boxes (N, 4) and scores (N,) detected at `time_s`; return the confirmed people among them."""
+    def update(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float, look: Look | None = None
+    ) -> Tracks:
+        """Match the boxes (N, 4) and scores (N,) detected at `time_s`; return the confirmed people among them.
+
+        `look` has the picture and the poses of the detections, of all or of some; without it only boxes are compared.
+        """
         if boxes.shape != (len(scores), 4):
             raise ValueError(f"boxes must be (N, 4) with a score each, got {boxes.shape} and {len(scores)} scores")
+        if look is not None and len(look.joint_scores) != len(boxes):
+            raise ValueError(f"look must have a row for each of {len(boxes)} boxes, got {len(look.joint_scores)}")
         self._advance(time_s)
         self._expire(time_s)
-        found = self._associate(boxes, scores)
-        rows = np.flatnonzero(found >= 0)
-        self._see(rows, boxes[found[rows]], scores[found[rows]], time_s)
+        seen = self._looked_at(boxes, scores, look)
+        found = associate(self._table, seen, self._options, time_s)
+        self._table.detections = found.astype(np.int64)
+        self._see(np.flatnonzero(found >= 0), seen, look, time_s)
         self._miss(np.flatnonzero(found < 0))
-        self._expire(time_s)
-        self._admit(boxes, scores, found, time_s)
+        self._admit(seen, look, time_s)
         self._confirm(time_s, at_once=not self._begun)
         self._begun = self._detected = True
         return self._tracks()
@@ -129,60 +102,73 @@ class PersonTracker:
         self._table.mean, self._table.covariance = kalman.predict(self._table.mean, self._table.covariance, dt_s)
         return dt_s
 
-    def _associate(self, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Rows:
-        """For each row of the table the index of its detection, -1 where there is none.
-
-        Four stages, each on what the ones before left over: who is known with high scores, with low scores, with high
-        scores further off; then newcomers with high scores.
-        """
-        options, table = self._options, self._table
-        expected = kalman.to_boxes(table.mean[:, 0])
-        overlap = iou(expected, boxes)
-        wide = iou(widen(expected, options.recover_margin), widen(boxes, options.recover_margin))
-        high = scores >= options.high_score
-        low = (scores >= options.low_score) & ~high
-        new = table.life == Life.TENTATIVE
-        stages = (
-            (~new, high, overlap, options.high_iou),
-            (table.life == Life.CONFIRMED, low, overlap, options.low_iou),
-            (~new, high, wide, options.recover_iou),
-            (new, high, wide, options.new_iou),
+    def _looked_at(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], look: Look | None) -> Seen:
+        """The detections with what can be seen of them."""
+        count, least = len(boxes), self._options.min_joint_score
+        unknown = np.full((count, colors.PARTS, 3), np.nan)
+        if look is None:
+            points, joints = np.zeros((count, 0, 2)), np.zeros((count, 0), np.bool_)
+            return Seen(boxes.astype(np.float64), scores, points, joints, unknown, UNBOUNDED)
+        worn = unknown if self._body is None else colors.worn(look, self._body, least)
+        joints = look.joint_scores >= least
+        height, width = look.image.shape[:2]
+        return Seen(
+            boxes.astype(np.float64), scores, look.keypoints.astype(np.float64), joints, worn, (0, 0, width, height)
         )
-        found = np.full(len(table), -1)
-        free = np.ones(len(boxes), np.bool_)
-        for who, which, likeness, least in stages:
-            rows, columns = np.flatnonzero(who & (found < 0)), np.flatnonzero(which & free)
-            pairs = match(1 - likeness[np.ix_(rows, columns)], 1 - least)
-            found[rows[pairs[:, 0]]] = columns[pairs[:, 1]]
-            free[columns[pairs[:, 1]]] = False
-        return found
 
-    def _admit(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], found: Rows, time_s: float) -> None:
+    def _admit(self, seen: Seen, look: Look | None, time_s: float) -> None:
         """Start following the good detections that are nobody's."""
-        new = scores >= self._options.new_score
-        new[found[found >= 0]] = False
-        joints = self._table.anchor_scores.shape[1]
-        self._table = self._table.joined(newcomers(boxes[new], scores[new], time_s, joints))
+        is_new = seen.scores >= self._options.new_score
+        is_new[self._table.detections[self._table.detections >= 0]] = False
+        new = np.flatnonzero(is_new)
+        if len(new):
+            comers = newcomers(seen.boxes[new], seen.scores[new], time_s, self._table.anchor_scores.shape[1])
+            comers.colors[:], comers.detections[:] = seen.colors[new], new
+            self._table = self._table.joined(comers)
+            self._anchor(np.arange(len(self._table) - len(new), len(self._table)), look)
 
-    def _see(self, rows: Rows, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float) -> None:
-        table = self._table
+    def _see(self, rows: Rows, seen: Seen, look: Look | None, time_s: float) -> None:
+        """Note where the people of `rows` are now, and what they look like."""
+        table, which = self._table, self._table.detections[rows]
+        boxes = seen.boxes[which]
         table.mean[rows], table.covariance[rows] = kalman.correct(table.mean[rows], table.covariance[rows], boxes)
+        is_clear = ~seen.hidden()[which]
+        clear, clear_which = rows[is_clear], which[is_clear]
+        dt_s = time_s - table.last_s[clear]
+        table.colors[clear] = colors.settled(table.colors[clear], seen.colors[clear_which], dt_s)
+        table.clear_boxes[clear] = boxes[is_clear]
         table.boxes[rows] = boxes
-        table.scores[rows] = scores
+        table.scores[rows] = seen.scores[which]
         table.last_s[rows] = time_s
         table.sightings[rows] += 1
         table.life[rows[table.life[rows] == Life.LOST]] = Life.CONFIRMED
+        self._anchor(rows, look)
+
+    def _anchor(self, rows: Rows, look: Look | None) -> None:
+        """Keep the poses of the people of `rows` whose detections were posed."""
+        if look is None:
+            return
+        which = self._table.detections[rows]
+        posed = look.joint_scores[which].any(axis=1)
+        rows, which = rows[posed], which[posed]
+        if len(rows):
+            self._make_room(look.joint_scores.shape[1])
+            table = self._table
+            table.anchor_boxes[rows] = table.boxes[rows]
+            table.anchor_points[rows] = look.keypoints[which]
+            table.anchor_scores[rows] = look.joint_scores[which]
 
     def _miss(self, rows: Rows) -> None:
         table = self._table
         table.life[rows] = np.where(table.life[rows] == Life.TENTATIVE, Life.REMOVED, Life.LOST)
 
     def _expire(self, time_s: float) -> None:
-        """Give up the lost who were waited for too long; who was seen in the last frame has a chance however late."""
+        """Give up those who were away for too long: on either side of a longer gap nobody is taken for the same."""
         table = self._table
-        late = time_s - table.last_s > self._options.memory_s + ROUNDING_S
-        table.life[late & (table.life == Life.LOST)] = Life.REMOVED
-        self._table = table.take(table.life != Life.REMOVED)
+        late = time_s - table.last_s > self._options.reentry_s + ROUNDING_S
+        stay = (table.life != Life.REMOVED) & ~(late & (table.life != Life.TENTATIVE))
+        if not stay.all():
+            self._table = table.take(stay)
 
     def _confirm(self, time_s: float, at_once: bool) -> None:
         table = self._table
@@ -198,7 +184,8 @@ class PersonTracker:
 
     def _tracks(self) -> Tracks:
         table, rows = self._table, self._present()
-        return Tracks(table.ids[rows], table.boxes[rows].astype(np.float32), table.scores[rows])
+        detections = table.detections[rows] if self._detected else None
+        return Tracks(table.ids[rows], table.boxes[rows].astype(np.float32), table.scores[rows], detections)
 
     def _rows_of(self, ids: NDArray[np.int64]) -> Rows:
         present = self._present()
@@ -221,10 +208,14 @@ class PersonTracker:
         Of people with one pose the one of most sightings has it, then the one of the lowest id.
         """
         options, table = self._options, self._table
-        seen = scores >= options.min_joint_score
-        alike = pose.similarity(points, seen, areas(table.boxes[rows])) >= options.same_pose
+        seen, sizes = scores >= options.min_joint_score, areas(table.boxes[rows])
+        reach = pose.extents(points, seen)
+        first, second = touching(reach, reach)
+        area = np.minimum(sizes[first], sizes[second])
+        alike = pose.similarity(points[first], seen[first], points[second], seen[second], area) >= options.same_pose
         rank = np.lexsort((table.ids[rows], -table.sightings[rows])).argsort()
-        double = (alike & (rank[None] < rank[:, None])).any(axis=1)
+        double = np.zeros(len(rows), np.bool_)
+        double[second[alike & (rank[first] < rank[second])]] = True
         lost = double | (scores.mean(axis=1) < options.min_pose_score)
         table.life[rows[lost]] = Life.LOST
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker import kalman
+from tracker.colors import PARTS
 
 
-class Life(IntEnum):
-    """What a row of the table is worth.
+class Life:
+    """What a row of the table is worth; plain numbers, as arrays of them are compared many times a frame.
 
     TENTATIVE: seen, not yet believed, without an id. CONFIRMED: believed, and seen in the last frame. LOST: believed,
     but not seen in the last frame; it is waited for. REMOVED: given up; the row leaves the table with the next sweep.
     """
 
-    TENTATIVE = 1
-    CONFIRMED = 2
-    LOST = 3
-    REMOVED = 4
+    TENTATIVE: Final = 1
+    CONFIRMED: Final = 2
+    LOST: Final = 3
+    REMOVED: Final = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +32,9 @@ class TrackTable:
     `ids` (M,) int64, 0 while tentative; `life` (M,) int8 of Life; `mean` (M, 2, 4) and `covariance` (M, 3, 4) as in
     kalman.py; `boxes` (M, 4) xyxy where they stood in the last frame they were seen or coasted in; `scores` (M,) of
     the last detection; `first_s` and `last_s` (M,) seconds of media time of the first and the last detection;
-    `sightings` (M,) int64, detections so far. `anchor_boxes` (M, 4), `anchor_points` (M, K, 2), `anchor_scores` (M, K):
+    `sightings` (M,) int64, detections so far; `detections` (M,) int64, which one of the last frame
+    that was detected, -1 where none. `clear_boxes` (M, 4): the last that nobody in front hid much of; `colors`
+    (M, 2, 3) worn then, NaN where not known. `anchor_boxes` (M, 4), `anchor_points` (M, K, 2), `anchor_scores` (M, K):
     the last detection that was posed, scores 0 where there is none; K is 0 until a pose was observed.
     """
 
@@ -44,6 +47,9 @@ class TrackTable:
     first_s: kalman.Floats
     last_s: kalman.Floats
     sightings: NDArray[np.int64]
+    detections: NDArray[np.int64]
+    clear_boxes: kalman.Floats
+    colors: kalman.Floats
     anchor_boxes: kalman.Floats
     anchor_points: kalman.Floats
     anchor_scores: kalman.Floats
@@ -75,6 +81,9 @@ def newcomers(boxes: NDArray[np.floating], scores: NDArray[np.float32], time_s: 
         first_s=np.full(count, time_s),
         last_s=np.full(count, time_s),
         sightings=np.ones(count, np.int64),
+        detections=np.full(count, -1),
+        clear_boxes=boxes.astype(np.float64),
+        colors=np.full((count, PARTS, 3), np.nan),
         anchor_boxes=np.zeros((count, 4)),
         anchor_points=np.zeros((count, joints, 2)),
         anchor_scores=np.zeros((count, joints)),

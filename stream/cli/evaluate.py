@@ -1,4 +1,4 @@
-"""`run.py eval`: the scores of models on COCO's and MPII's annotations."""
+"""`run.py eval`: the scores of models on COCO's and MPII's annotations, and of identities on MOTChallenge's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from engines.annotated import Picture
 from engines.coco import CocoTruth, PoseRules, read_truth
 from engines.mpii import read_mpii
 from engines.oks import OKS_NMS
+from stream.cli import evaluate_mot
 from stream.cli.models import PIPED_WIDTH
 from stream.cli.score_table import coco_json, coco_table, mpii_table
 from stream.config import ModelOptions, load_config
@@ -29,6 +30,7 @@ _EPILOG = """\
 examples:
   run.py eval coco annotations/person_keypoints_val2017.json --boxes truth --flip both
   run.py eval coco annotations/person_keypoints_val2017.json --boxes COCO_val2017_detections_AP_H_56_person.json
+  run.py eval mot MOT15/train/TUD-Campus --drop 0.5
   run.py eval mpii annot/valid.json --official annot/gt_valid.mat --pose pose_hrnet_w32_256x256.onnx
 """
 
@@ -37,14 +39,15 @@ def add_parser(commands: Any) -> None:
     """Add `eval`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "eval",
-        help="score models on annotated pictures",
-        description="Scores models on annotated pictures.",
+        help="score models on annotated pictures, identities on sequences",
+        description="Scores models on annotated pictures, and identities on annotated sequences.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="coco|mpii", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="coco|mpii|mot", required=True)
     _add_coco(kinds.add_parser("coco", help="AP of people's boxes and of poses, by COCO's rules"))
     _add_mpii(kinds.add_parser("mpii", help="PCKh@0.5 of poses, by MPII's rules"))
+    evaluate_mot.add_parser(kinds.add_parser("mot", help="MOTA, IDF1, HOTA and switches of identities"))
 
 
 def _add_coco(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     """Score and print."""
     file = PartFile(args.json, overwrite=args.overwrite) if args.json else None
     try:
-        scores = args.evaluate(args, _models(args))
+        scores = args.evaluate(args)
         if file is not None:
             file.part.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
             file.finish()
@@ -131,7 +134,8 @@ def _models(args: argparse.Namespace) -> ModelOptions:
     return load_config(None, cards, flags).models
 
 
-def _run_coco(args: argparse.Namespace, models: ModelOptions) -> dict[str, Any]:
+def _run_coco(args: argparse.Namespace) -> dict[str, Any]:
+    models = _models(args)
     if args.save_worst < 0:
         raise ValueError(f"--save-worst must be 0 or more, got {args.save_worst}")
     if args.save_worst and not args.overwrite and args.worst_to.exists():
@@ -168,7 +172,8 @@ def _save_worst(console: Console, truth: CocoTruth, report: CocoReport, count: i
         console.print(f"{len(written)} worst people of {found.name}: {place}/", markup=False, soft_wrap=True)
 
 
-def _run_mpii(args: argparse.Namespace, models: ModelOptions) -> dict[str, Any]:
+def _run_mpii(args: argparse.Namespace) -> dict[str, Any]:
+    models = _models(args)
     truth = read_mpii(args.annotations, args.images, args.official)
     pose = _variation(args, PoseRules(), flip_test=args.flip == "on").pose
     scores, note = run_mpii(truth, models, pose, _follow)

@@ -59,6 +59,8 @@ def add_parser(commands: Any) -> None:
                      "NAME-20261122T211500.250Z.mp4 (UTC)")  # fmt: skip
     out.add_argument("--keep", dest="recording.keep", metavar="HOW_MUCH",
                      help="with --segment: keep 10GB or 7d of each output, delete older files")  # fmt: skip
+    out.add_argument("--angles", action="store_const", const=True,
+                     help="of knee, hip, shoulder, elbow, ankle, trunk, in .jsonl and .csv; smooths poses")  # fmt: skip
     out.add_argument("--background", choices=("video", "black"), dest="style.background", help="draw on this")
     out.add_argument("--boxes", action="store_const", const=True, dest="style.boxes", help="draw boxes too")
     out.add_argument("--encoder", dest="video.encoder", metavar="NAME",
@@ -122,7 +124,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     people.add_argument("--iou", type=float, dest="detect.iou", metavar="P", help="boxes that overlap so are one (0.5)")
     people.add_argument("--max-people", type=int, dest="detect.max_people", metavar="N", help="at most so many")
     people.add_argument("--detect-every", type=int, dest="detect.every", metavar="N", help="detect in each N-th frame")
-    people.add_argument("--smooth", choices=("auto", "on", "off"), dest="smooth", help="auto: on for live sources")
+    people.add_argument(
+        "--smooth", choices=("auto", "on", "off"), dest="smooth", help="auto: on for live sources and angles"
+    )
     more = parser.add_argument_group("more")
     more.add_argument("--config", type=Path, metavar="FILE", help="YAML, as configs/webcam.yaml")
     more.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")
@@ -145,7 +149,7 @@ def duration(text: str) -> float:
 
 def config_of(args: argparse.Namespace) -> Config:
     """The configuration that the flags, the settings and the file mean together."""
-    keys = ("source", "output", "show", "overwrite", "smooth")
+    keys = ("source", "output", "show", "overwrite", "smooth", "angles")
     flags = {k: v for k, v in vars(args).items() if (k in keys or "." in k) and v is not None}
     cards = [f"models.{m}_card.{s}" for m in ("detector", "pose") for s in getattr(args, f"{m}_card")]
     return load_config(args.config, [*args.set, *cards], flags)

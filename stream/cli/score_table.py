@@ -11,6 +11,7 @@ from rich.text import Text
 
 from engines.coco import CocoTruth
 from engines.mpii import MpiiScores, MpiiTruth
+from stream.mot import MotRow
 from stream.scoring import CocoReport, CocoRow
 
 _SCORES = {"AP": "ap", "AP50": "ap50", "AP75": "ap75", "AP M": "ap_medium", "AP L": "ap_large", "AR": "ar"}
@@ -52,6 +53,20 @@ def mpii_table(truth: MpiiTruth, scores: MpiiScores, *, official: bool) -> Table
     for name in (*scores.groups, "Mean"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*(_number(value, 2) for value in (*scores.groups.values(), scores.mean)))
+    return table
+
+
+def mot_table(rows: Sequence[MotRow]) -> Table:
+    """A row for each sequence and source of boxes."""
+    table = _table("identities, at an overlap of 0.5")
+    for name in ("sequence", "boxes"):
+        table.add_column(name, overflow="fold")
+    for name in ("MOTA", "IDF1", "HOTA", "switches", "fragments", "missed", "false"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        counts = map(str, (row.switches, row.fragments, row.missed, row.false))
+        shares = (_number(value, 3) for value in (row.mota, row.idf1, row.hota))
+        table.add_row(*map(Text, (row.sequence, row.boxes)), *shares, *counts)
     return table
 
 

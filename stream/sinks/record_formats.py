@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from stream.angles import ANGLES, joint_angles
 from stream.frame import Frame
 from stream.pipeline import Result
 from stream.sinks.utc import utc_text
@@ -20,7 +21,7 @@ PERSON_CATEGORY = 1
 """COCO's number of the category person."""
 COCO_JOINT_SCORE = 0.2
 """Joints above it count in the score of a COCO pose (the reference evaluation of HRNet)."""
-PIXEL_DIGITS, SCORE_DIGITS, SECOND_DIGITS = 2, 4, 6
+PIXEL_DIGITS, SCORE_DIGITS, SECOND_DIGITS, DEGREE_DIGITS = 2, 4, 6, 1
 
 UtcOf = Callable[[Frame], int | None]
 """When a frame arrived, in nanoseconds of UTC; None for one that did not arrive at any time of day, as of a file."""
@@ -39,10 +40,14 @@ class RecordFormat(Protocol):
 
 
 class Jsonl:
-    """One JSON object per frame and line, valid to the last line after a kill; with `utc` for frames that have one."""
+    """One JSON object per frame and line, valid to the last line after a kill; with `utc` for frames that have one.
 
-    def __init__(self, utc_of: UtcOf | None = None) -> None:
+    With `least_angle_score` everybody has `angles`, of joints that score as much; null is what is not known.
+    """
+
+    def __init__(self, utc_of: UtcOf | None = None, least_angle_score: float | None = None) -> None:
         self._utc_of = utc_of
+        self._least_angle_score = least_angle_score
 
     def begin(self) -> str:
         """Nothing."""
@@ -52,13 +57,17 @@ class Jsonl:
         """One line."""
         frame = result.frame
         utc = _utc(frame, self._utc_of)
+        people = [_person(result, row) for row in range(len(result.tracks.ids))]
+        if self._least_angle_score is not None:
+            for person, angles in zip(people, _angles(result, self._least_angle_score), strict=True):
+                person["angles"] = dict(zip(ANGLES, angles, strict=True))
         record = {
             "source": frame.source_id,
             "frame": frame.index,
             "pts": None if frame.still else frame.pts,
             "time_s": _time(frame),
             **({} if utc is None else {"utc": utc}),
-            "people": [_person(result, row) for row in range(len(result.tracks.ids))],
+            "people": people,
         }
         return _json(record) + "\n"
 
@@ -129,11 +138,13 @@ class MotChallenge:
 class Csv:
     """One row per person and frame; the header comes with the first frame, which knows the joints.
 
-    With `utc_of` there is a last column `utc`, empty for frames that have none.
+    With `least_angle_score` there are columns of angles, of joints that score as much, with `utc_of` a last column
+    `utc`; what is not known is empty.
     """
 
-    def __init__(self, utc_of: UtcOf | None = None) -> None:
+    def __init__(self, utc_of: UtcOf | None = None, least_angle_score: float | None = None) -> None:
         self._utc_of = utc_of
+        self._least_angle_score = least_angle_score
         self._has_header = False
 
     def begin(self) -> str:
@@ -147,17 +158,20 @@ class Csv:
         if not self._has_header:
             joints = result.poses.skeleton.names
             columns = [f"{joint}_{what}" for joint in joints for what in ("x", "y", "score")]
+            columns += [] if self._least_angle_score is None else [f"{name}_deg" for name in ANGLES]
             last = [] if self._utc_of is None else ["utc"]
             table.writerow(["source", "frame", "time_s", "id", "x1", "y1", "x2", "y2", "score", *columns, *last])
             self._has_header = True
         frame = result.frame
         end = [] if self._utc_of is None else [_utc(frame, self._utc_of)]
+        least = self._least_angle_score
+        angles = [[]] * len(result.tracks.ids) if least is None else _angles(result, least)
         for row in range(len(result.tracks.ids)):
             person = _person(result, row)
             numbers = [number for joint in person["keypoints"] for number in joint]
             # None is written as nothing at all.
             start = [frame.source_id, frame.index, _time(frame), person["id"]]
-            table.writerow([*start, *person["box"], person["score"], *numbers, *end])
+            table.writerow([*start, *person["box"], person["score"], *numbers, *angles[row], *end])
         return text.getvalue()
 
     def end(self) -> str:
@@ -180,6 +194,13 @@ def _person(result: Result, row: int) -> dict[str, Any]:
         "score": round(float(result.tracks.scores[row]), SCORE_DIGITS),
         "keypoints": _joints(result, row),
     }
+
+
+def _angles(result: Result, least_score: float) -> list[list[float | None]]:
+    """The ANGLES of everybody, None where they are not known."""
+    poses = result.poses
+    degrees = joint_angles(poses.keypoints, poses.scores, poses.skeleton.names, least_score)
+    return [[None if np.isnan(angle) else round(angle, DEGREE_DIGITS) for angle in row] for row in degrees.tolist()]
 
 
 def _joints(result: Result, row: int) -> list[list[float]]:

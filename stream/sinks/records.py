@@ -86,16 +86,19 @@ class RecordSink:
             raise
 
 
-def record_sink(path: Path, *, overwrite: bool = False, utc_of: UtcOf | None = None) -> RecordSink | None:
+def record_sink(
+    path: Path, *, overwrite: bool = False, utc_of: UtcOf | None = None, least_angle_score: float | None = None
+) -> RecordSink | None:
     """The sink of the records that a file's ending names, None where it names none.
 
-    With `utc_of` those formats that have room for it, JSONL and CSV, tell when each frame arrived.
+    With `utc_of` those formats that have room for it, JSONL and CSV, tell when each frame arrived; with
+    `least_angle_score` they have the angles of joints that score as much.
     """
     formats: dict[str, Callable[[], RecordFormat]] = {
-        ".jsonl": lambda: Jsonl(utc_of),
+        ".jsonl": lambda: Jsonl(utc_of, least_angle_score),
         ".coco.json": CocoResults,
         ".mot.txt": MotChallenge,
-        ".csv": lambda: Csv(utc_of),
+        ".csv": lambda: Csv(utc_of, least_angle_score),
     }
     for ending, form in formats.items():
         if path.name.lower().endswith(ending):

@@ -37,7 +37,7 @@ def test_results_come_one_after_another_without_windows_or_files(assets: Path) -
     inside = (results[0].poses.keypoints >= -50) & (results[0].poses.keypoints <= (1970, 1130))
     assert inside.all()
     assert session.warnings == ()
-    assert [stage.name for stage in session.meter.stages()] == ["detect", "track", "pose", "smooth", "output"]
+    assert [stage.name for stage in session.meter.stages()] == ["detect", "pose", "track", "smooth", "output"]
 
 
 def test_stop_ends_the_iteration_and_the_threads(assets: Path) -> None:
@@ -97,7 +97,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_opened(keys: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("confidence", "wanted"), [(0.4, (0.1, 0.4, 0.5)), (0.2, (0.1, 0.2, 0.25)), (0.05, (0.05, 0.05, 0.0625))]
+    ("confidence", "wanted"), [(0.4, (0.2, 0.4, 0.5)), (0.2, (0.2, 0.2, 0.25)), (0.05, (0.05, 0.05, 0.0625))]
 )
 def test_the_confidence_scales_the_scores_of_the_tracker(confidence: float, wanted: tuple[float, ...]) -> None:
     options = tracker_options(build_options(Config, {"detect": {"confidence": confidence}}))

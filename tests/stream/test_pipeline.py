@@ -11,6 +11,7 @@ from fakes import FakeDetector, FakeEstimator, FakeSmoother, FakeTracker, make_f
 
 from stream.meter import Meter
 from stream.pipeline import Pipeline
+from tracker.results import Look, Tracks
 
 
 class Stages:
@@ -83,7 +84,11 @@ def test_an_interval_below_one_is_refused_in_mid_run_too(every: int) -> None:
 def test_the_tracker_sees_the_poses_as_estimated_and_the_result_has_them_smoothed() -> None:
     stages = Stages(smooth=True)
     (result,) = stages.pipeline.step([make_frame()])
-    assert stages.trackers[0].observed[0][0].tolist() == [[12, 4], [12, 40]]
+    (look,) = stages.trackers[0].looks
+    assert look is not None
+    assert look.image is result.frame.image
+    assert look.keypoints[0].tolist() == [[12, 4], [12, 40]]
+    assert stages.trackers[0].observed == []
     assert result.poses.keypoints[0].tolist() == [[13, 4], [13, 40]]
 
 
@@ -112,8 +117,8 @@ def test_of_too_many_those_followed_longest_stay() -> None:
     class Newest(FakeTracker):
         """Lists the newest first."""
 
-        def update(self, boxes: np.ndarray, scores: np.ndarray, time_s: float) -> Any:
-            tracks = super().update(boxes, scores, time_s)
+        def update(self, boxes: np.ndarray, scores: np.ndarray, time_s: float, look: Look | None) -> Any:
+            tracks = super().update(boxes, scores, time_s, look)
             return replace(tracks, ids=tracks.ids[::-1].copy())
 
     pipeline = Pipeline(FakeDetector(people=3), FakeEstimator(), Newest, lambda _: None, Meter(), max_people=1)
@@ -131,7 +136,7 @@ def test_nobody_is_an_empty_result() -> None:
 def test_every_stage_is_timed() -> None:
     stages = Stages()
     stages.pipeline.step([make_frame()])
-    assert [stage.name for stage in stages.meter.stages()] == ["detect", "track", "pose", "smooth"]
+    assert [stage.name for stage in stages.meter.stages()] == ["detect", "pose", "track", "smooth"]
 
 
 def test_detect_every_below_one_is_refused() -> None:
@@ -146,7 +151,7 @@ def test_frames_of_one_source_go_through_the_networks_together_and_through_the_t
     assert stages.detector.calls == [3]
     assert stages.estimator.calls == [[2, 2, 2]]
     assert stages.trackers[0].calls == ["update 0.00", "update 0.04", "update 0.08"]
-    assert len(stages.trackers[0].observed) == 1
+    assert [len(look.keypoints) for look in stages.trackers[0].looks if look is not None] == [2, 2, 2]
 
 
 def test_frames_of_one_source_come_singly_where_poses_guide_the_next() -> None:
@@ -166,3 +171,34 @@ def test_people_are_detected_at_once_after_a_pause() -> None:
     for index in (0, 25, 51, 52):  # 1.00 s, 1.04 s and 0.04 s apart
         stages.pipeline.step([make_frame(index)])
     assert stages.trackers[0].calls == ["update 0.00", "coast 1.00", "update 2.04", "coast 2.08"]
+
+
+def test_carried_people_are_posed_where_they_are_thought_to_be_and_shown_to_the_tracker() -> None:
+    stages = Stages(people=2, detect_every=2)
+    first, second = (stages.pipeline.step([make_frame(index)])[0] for index in range(2))
+    assert stages.estimator.calls == [[2], [2]]
+    (observed,) = stages.trackers[0].observed
+    np.testing.assert_array_equal(observed, second.poses.keypoints)
+    np.testing.assert_array_equal(first.poses.keypoints, second.poses.keypoints)
+
+
+def test_of_too_many_detections_only_those_kept_are_posed() -> None:
+    stages = Stages(people=5, max_people=2)
+    stages.pipeline.step([make_frame(0), make_frame(1)])
+    assert stages.estimator.calls == [[2, 2]]
+    assert stages.trackers[0].looks == [None, None]
+    assert len(stages.trackers[0].observed) == 1  # of the last frame: the tracker has left the first
+
+
+def test_poses_are_those_of_the_people_whatever_their_order() -> None:
+    class Backwards(FakeTracker):
+        """Follows all but the first detection, the last one first."""
+
+        def update(self, boxes: np.ndarray, scores: np.ndarray, time_s: float, look: Look | None) -> Tracks:
+            rows = np.arange(len(boxes))[:0:-1].copy()
+            return Tracks(rows, boxes[rows], scores[rows], rows)
+
+    pipeline = Pipeline(FakeDetector(people=3), FakeEstimator(), Backwards, lambda _: None, Meter())
+    (result,) = pipeline.step([make_frame()])
+    assert result.tracks.boxes[:, 0].tolist() == [64, 34]
+    assert result.poses.keypoints[:, 0, 0].tolist() == [72, 42]

@@ -47,7 +47,7 @@ def test_jitter_at_rest_shrinks_to_a_fifth() -> None:
     assert np.diff(out[60:]).std() / np.diff(noise[60:]).std() == pytest.approx(0.20, abs=0.02)
 
 
-@pytest.mark.parametrize(("heights_a_second", "lag_ms"), [(0.05, 65), (0.25, 33), (1.0, 15)])
+@pytest.mark.parametrize(("heights_a_second", "lag_ms"), [(0.05, 48), (0.25, 21), (1.0, 8)])
 def test_the_lag_is_what_the_docstring_says(heights_a_second: float, lag_ms: float) -> None:
     truth = 100 * heights_a_second * np.arange(300) / 30
     out = run(OneEuroSmoother(), truth, 30)

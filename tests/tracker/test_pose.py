@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracker.pose import SPREAD, extents, implied_boxes, similarity
+from tracker.pose import SPREAD, carried, extents, implied_boxes, similarity
 
 BODY = np.array([[[20, 10], [10, 30], [30, 30], [12, 60], [28, 60], [20, 40]]], float)
 """Joints between (10, 10) and (30, 60)."""
@@ -68,26 +68,33 @@ def test_a_pose_without_extent_is_not_trusted() -> None:
 
 def test_the_same_pose_is_wholly_alike_and_a_far_one_not_at_all() -> None:
     points = np.concatenate([BODY, BODY, BODY + 500])
-    alike = similarity(points, np.repeat(ALL, 3, axis=0), np.full(3, 1600.0))
-    np.testing.assert_allclose(alike, [[1, 1, 0], [1, 1, 0], [0, 0, 1]], atol=1e-12)
+    seen = np.repeat(ALL, 3, axis=0)
+    alike = similarity(points, seen, np.repeat(BODY, 3, axis=0), seen, np.full(3, 1600.0))
+    np.testing.assert_allclose(alike, [1, 1, 0], atol=1e-12)
 
 
-def test_likeness_falls_with_distance_on_the_smaller_body() -> None:
-    points = np.concatenate([BODY, BODY + np.array([6, 8])])
-    alike = similarity(points, np.repeat(ALL, 2, axis=0), np.array([1600.0, 400.0]))
-    wanted = np.exp(-(10**2) / (2 * 400 * SPREAD**2))
-    np.testing.assert_allclose(alike, [[1, wanted], [wanted, 1]])
+def test_likeness_falls_with_distance_by_the_size_of_the_body() -> None:
+    bodies, seen = np.repeat(BODY, 2, axis=0), np.repeat(ALL, 2, axis=0)
+    alike = similarity(bodies, seen, bodies + np.array([6, 8]), seen, np.array([1600.0, 400.0]))
+    np.testing.assert_allclose(alike, [np.exp(-(10**2) / (2 * area * SPREAD**2)) for area in (1600, 400)])
 
 
 def test_poses_with_few_joints_in_common_are_not_alike() -> None:
-    seen = np.array([[True, True, True, True, False, False], [False, False, False, True, True, True]])
-    alike = similarity(np.repeat(BODY, 2, axis=0), seen, np.full(2, 1600.0))
-    np.testing.assert_array_equal(alike, [[1, 0], [0, 0]])
+    seen = np.array([[True, True, True, True, False, False]])
+    other = np.array([[False, False, False, True, True, True]])
+    area = np.array([1600.0])
+    assert similarity(BODY, seen, BODY, seen, area).tolist() == [1]
+    assert np.isnan(similarity(BODY, seen, BODY, other, area)).all()
 
 
 def test_nobody_is_like_nobody() -> None:
     none = np.zeros((0, 6, 2))
-    assert similarity(none, np.zeros((0, 6), np.bool_), np.zeros(0)).shape == (0, 0)
+    assert similarity(none, none[..., 0] > 0, none, none[..., 0] > 0, np.zeros(0)).shape == (0,)
     boxes, trusted = implied_boxes(*(np.zeros((0, 4)), none, none[..., 0] > 0), none, none[..., 0] > 0)
     assert boxes.shape == (0, 4)
     assert trusted.shape == (0,)
+
+
+def test_a_pose_is_carried_and_grows_with_its_body() -> None:
+    then, now = np.array([[20.0, 40, 30, 60]]), np.array([[120.0, 50, 45, 90]])
+    np.testing.assert_allclose(carried(BODY, then, now), (BODY - [20, 40]) * 1.5 + [120, 50])
