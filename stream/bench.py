@@ -70,13 +70,17 @@ def measure(clip: str, config: Config, *, encode: bool = True) -> Efficiency:
             video=replace(config.video, scale=None),
         )
         people: list[int] = []
+        is_detected: list[bool] = []
         with open_models(config.models) as models:
             with open_session(config, models) as session:
                 begun = time.perf_counter()
-                people.extend(len(result.tracks.ids) for result in session)
+                for result in session:
+                    people.append(len(result.tracks.ids))
+                    is_detected.append(result.tracks.detections is not None)
             wall_s = time.perf_counter() - begun
             steps = [people[at : at + session.frames_a_step] for at in range(0, len(people), session.frames_a_step)]
-            inference_s = bare_inference_s(models, steps, config.detect.every, config.pose.max_batch)
+            # With more than one frame a step people are detected in all of them.
+            inference_s = bare_inference_s(models, steps, is_detected[:: session.frames_a_step], config.pose.max_batch)
     decode_s, frames = bare_decode_s(clip)
     encode_s = bare_encode_s(frames, len(people), config.video) if encode else 0.0
     stages = tuple(session.meter.stages())
@@ -91,15 +95,17 @@ def noise(backend: Backend, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[n
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def bare_inference_s(models: Models, steps: Sequence[Sequence[int]], detect_every: int, max_batch: int) -> float:
+def bare_inference_s(
+    models: Models, steps: Sequence[Sequence[int]], is_detected: Sequence[bool], max_batch: int
+) -> float:
     """Seconds of the networks alone on the batches of a run whose steps had frames with so many people each."""
     detector, pose = models.detector.backend, models.pose.backend
     sizes = [[min(sum(step) - first, max_batch) for first in range(0, sum(step), max_batch)] for step in steps]
     pictures = {len(step): noise(detector, len(step)) for step in steps}
     crops = {size: noise(pose, size) for batches in sizes for size in batches}
     begun = time.perf_counter()
-    for index, (step, batches) in enumerate(zip(steps, sizes, strict=True)):
-        if index % detect_every == 0:  # With more than one frame a step it is 1.
+    for step, batches, has_detection in zip(steps, sizes, is_detected, strict=True):
+        if has_detection:
             detector.infer(pictures[len(step)])
         for size in batches:
             pose.infer(crops[size])

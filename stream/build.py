@@ -122,14 +122,14 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             ),
             outputs=tuple(names),
             # Whoever watches wants each frame when it is ready.
-            _most=1 if is_watched or config.detect.every > 1 else max(1, FILE_STEP // len(feeds)),
+            _most=1 if is_watched or config.detect.every != 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,
             _pipeline=_pipeline(config, models, images, meter, _smoothed(config, feeds)),
             _shared=shared,
             _screen=screen,
             _stopped=stopped,
             _limit=limit,
-            _pace=DetectionPace(config.detect.every, config.live.slowest_detection),
+            _pace=DetectionPace(_usual(config), config.live.slowest_detection),
             _turns=Turns(len(feeds)),
             _say=say,
             copies=images.copies,
@@ -247,10 +247,17 @@ def _pipeline(
         lambda: PersonTracker(tracking, body),
         lambda source_id: OneEuroSmoother(config.smoothing) if is_smooth(source_id) else None,
         meter,
-        detect_every=detect.every,
+        detect_every=_usual(config),
+        detects_at_need=detect.every == "auto",
         max_people=detect.max_people,
         confidence=detect.confidence,
     )
+
+
+def _usual(config: Config) -> int:
+    """Of how many frames one is detected at the most often."""
+    every = config.detect.every
+    return 1 if every == "auto" else every
 
 
 def _smoothed(config: Config, feeds: Sequence[Feed]) -> Callable[[str], bool]:

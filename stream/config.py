@@ -49,19 +49,20 @@ class ModelOptions:
 class DetectOptions:
     """Who counts as a person: the lowest score of one, the overlap (IoU) from which two boxes are one.
 
-    Detection runs on every `every`-th frame; of more than `max_people` those followed longest are kept.
+    Detection runs on every `every`-th frame, with "auto" where a place is in doubt, and twice a second. Of more
+    than `max_people` those followed longest are kept.
     """
 
     confidence: float = 0.4
     iou: float = 0.5
-    every: int = 1
+    every: int | Literal["auto"] = 1
     max_people: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("confidence", self.confidence), ("iou", self.iou)):
             if not 0 < value < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {value}")
-        if self.every < 1 or (self.max_people is not None and self.max_people < 1):
+        if (self.every != "auto" and self.every < 1) or (self.max_people is not None and self.max_people < 1):
             raise ValueError(f"every and max_people must be 1 or more, got {self.every} and {self.max_people}")
 
 

@@ -14,6 +14,8 @@ from engines.results import Detections, Image, Poses
 from stream.frame import Frame
 from tracker.results import Look, Tracks
 
+AT_NEED_S = 0.5
+"""People who come are found within this time, where detection runs at need alone."""
 PAUSE_S = 1.0
 """After a longer gap, as where a camera was lost, nobody is taken to have gone on as before."""
 
@@ -45,8 +47,12 @@ class Tracker(Protocol):
     `update` takes the boxes (N, 4) and scores (N,) detected in a frame and, where they were posed, how they look.
     `coast` stands in for it in a frame that was not detected: the people stand where their last poses and speeds put
     them. `observe` hands back the poses, keypoints (M, K, 2) and scores (M, K), of `ids` (M,) in the frame of the last
-    `update` or `coast` that were estimated after it. `restart` forgets everybody, but uses no id again.
+    `update` or `coast` that were estimated after it. `restart` forgets everybody, but uses no id again. `is_sure` is
+    whether everybody is where they are thought to be, so that a detection can wait.
     """
+
+    @property
+    def is_sure(self) -> bool: ...
 
     def update(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float, look: Look | None
@@ -81,7 +87,8 @@ class Pipeline:
 
     One detector and one estimator serve all sources; a tracker and a smoother belong to one source each and are made by
     `new_tracker` and, for its source_id, `new_smoother` (None: no smoothing) when its first frame comes. Detection runs
-    on every `detect_every`-th step of a source, between them people stand where the tracker lets them coast. Of more
+    on every `detect_every`-th step of a source, with `detects_at_need` only where the tracker is not sure, and after
+    AT_NEED_S; between detections people stand where the tracker lets them coast. Of more
     than `max_people` those followed longest are kept. `confidence` is the lowest score of a person on a still picture;
     on moving ones the tracker decides.
     """
@@ -95,6 +102,7 @@ class Pipeline:
         meter: Stopwatch,
         *,
         detect_every: int = 1,
+        detects_at_need: bool = False,
         max_people: int | None = None,
         confidence: float = 0.4,
     ) -> None:
@@ -104,6 +112,7 @@ class Pipeline:
         self._new_smoother = new_smoother
         self._meter = meter
         self.detect_every = detect_every
+        self._detects_at_need = detects_at_need
         self._max_people = max_people
         self._confidence = confidence
         self._sources: dict[str, _SourceState] = {}
@@ -125,8 +134,9 @@ class Pipeline:
         Several frames of one moving source, in the order of time, only where detection runs on every frame: else the
         poses of one guide the boxes of the next.
         """
-        if self._detect_every > 1 and len({frame.source_id for frame in frames}) < len(frames):
-            raise ValueError(f"with detect_every {self._detect_every} a step takes one frame of each source")
+        is_carried = self._detect_every > 1 or self._detects_at_need
+        if is_carried and len({frame.source_id for frame in frames}) < len(frames):
+            raise ValueError("where people are carried from frame to frame a step takes one frame of each source")
         with self._meter.stage("detect"):
             detections = self._detect(frames)
         posed = self._estimate(frames, [self._worth_posing(*row) for row in zip(frames, detections, strict=True)])
@@ -138,7 +148,7 @@ class Pipeline:
 
     def _detect(self, frames: Sequence[Frame]) -> list[Detections | None]:
         """The detections of each frame, None for those between two detections."""
-        due = [frame.still or self._state(frame).is_due(frame) for frame in frames]
+        due = [frame.still or self._state(frame).is_due(frame, self._detects_at_need) for frame in frames]
         images = [frame.image for frame, is_due in zip(frames, due, strict=True) if is_due]
         found = iter(self._detector.detect(images) if images else [])
         return [next(found) if is_due else None for is_due in due]
@@ -166,10 +176,10 @@ class Pipeline:
             state.tracker.restart()
         state.last = frame.image.shape, frame.time
         if found is None:
-            state.steps_to_detection -= 1
+            state.steps_to_detection = max(state.steps_to_detection - 1, 0)
             tracks = state.tracker.coast(frame.time)
         else:
-            state.steps_to_detection = self._detect_every - 1
+            state.steps_to_detection, state.detected_s = self._detect_every - 1, frame.time
             look = None if posed is None else Look(frame.image, posed.keypoints, posed.scores)
             tracks = state.tracker.update(found.boxes, found.scores, frame.time, look)
         if self._max_people is None or len(tracks.ids) <= self._max_people:
@@ -228,11 +238,15 @@ class _SourceState:
     smoother: Smoother | None
     steps_to_detection: int = 0
     last: tuple[tuple[int, ...], float] | None = None  # shape and time of the last frame
+    detected_s: float | None = None  # time of the last frame that was detected
 
-    def is_due(self, frame: Frame) -> bool:
+    def is_due(self, frame: Frame, at_need: bool) -> bool:
         """Whether people are to be detected in this frame: it is its turn, or where they stand cannot be guessed."""
         after_pause = self.last is not None and frame.time - self.last[1] > PAUSE_S
-        return self.steps_to_detection == 0 or after_pause or self.is_other_scene(frame)
+        if after_pause or self.is_other_scene(frame) or self.detected_s is None:
+            return True
+        is_needed = not at_need or frame.time - self.detected_s >= AT_NEED_S or not self.tracker.is_sure
+        return self.steps_to_detection == 0 and is_needed
 
     def is_other_scene(self, frame: Frame) -> bool:
         """Whether this frame is of another size than the last one, as after a camera was exchanged or turned."""

@@ -111,6 +111,7 @@ class FakeTracker:
         self.calls: list[str] = []
         self.observed: list[NDArray[np.float32]] = []
         self.looks: list[Look | None] = []
+        self.sure: list[bool] = []
         self._last = Tracks(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
     def update(
@@ -131,6 +132,10 @@ class FakeTracker:
 
     def restart(self) -> None:
         self.calls.append("restart")
+
+    @property
+    def is_sure(self) -> bool:
+        return self.sure.pop(0) if self.sure else True
 
 
 class FakeSmoother:

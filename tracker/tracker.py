@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tracker import colors, kalman, pose
 from tracker.association import Seen, associate
-from tracker.iou import areas, touching
+from tracker.iou import areas, iou, touching
 from tracker.match import Rows
 from tracker.options import TrackerOptions
 from tracker.results import Look, Tracks
@@ -15,6 +15,12 @@ from tracker.tracks import Life, newcomers
 
 UNBOUNDED = (-np.inf, -np.inf, np.inf, np.inf)
 """The edges of a picture whose size nobody told."""
+FAST = 1.0
+"""Heights a second from which a box that is carried on soon stands beside its person."""
+CLOSE = 0.2
+"""Overlap of two people from which the pose in one box may be that of the other."""
+WEAKER = 0.8
+"""A mean joint score under this share of that at the last detection says that the box no longer fits."""
 ROUNDING_S = 1e-6
 """Seconds: media times are sums of ticks, and a wait of 0.1 s is over at 0.09999999 s."""
 
@@ -35,6 +41,7 @@ class PersonTracker:
         self._time_s: float | None = None
         self._begun = False
         self._detected = False
+        self._is_in_doubt = False
 
     def update(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float, look: Look | None = None
@@ -57,6 +64,7 @@ class PersonTracker:
         self._admit(seen, look, time_s)
         self._confirm(time_s, at_once=not self._begun)
         self._begun = self._detected = True
+        self._is_in_doubt = False
         return self._tracks()
 
     def coast(self, time_s: float) -> Tracks:
@@ -87,6 +95,26 @@ class PersonTracker:
             table.anchor_scores[rows] = scores
         else:
             self._follow(rows, keypoints.astype(np.float64), scores)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether everybody is where they are thought to be, so that a detection can wait.
+
+        Nobody has just come or been lost, moves fast, stands before another, or has a pose much weaker than at their
+        last detection.
+        """
+        table = self._table
+        away_s = np.inf if self._time_s is None else self._time_s - table.last_s
+        is_missed = (table.life == Life.LOST) & (away_s <= self._options.motion_s)
+        if self._is_in_doubt or (table.life == Life.TENTATIVE).any() or is_missed.any():
+            return False
+        rows = self._present()
+        place, speed = table.mean[rows, 0], table.mean[rows, 1]
+        if (np.hypot(speed[:, 0], speed[:, 1]) > FAST * place[:, 3]).any():
+            return False
+        boxes = table.boxes[rows]
+        first, second = touching(boxes, boxes)
+        return not ((first < second) & (iou(boxes[first], boxes[second]) > CLOSE)).any()
 
     def restart(self) -> None:
         """Forget everybody, as where another scene begins; time and ids go on."""
@@ -216,7 +244,9 @@ class PersonTracker:
         rank = np.lexsort((table.ids[rows], -table.sightings[rows])).argsort()
         double = np.zeros(len(rows), np.bool_)
         double[second[alike & (rank[first] < rank[second])]] = True
-        lost = double | (scores.mean(axis=1) < options.min_pose_score)
+        means = scores.mean(axis=1)
+        lost = double | (means < options.min_pose_score)
+        self._is_in_doubt |= bool(lost.any() or (means < WEAKER * table.anchor_scores[rows].mean(axis=1)).any())
         table.life[rows[lost]] = Life.LOST
 
         anchor_seen = table.anchor_scores[rows] >= options.min_joint_score

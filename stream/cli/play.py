@@ -123,7 +123,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     people.add_argument("--conf", type=float, dest="detect.confidence", metavar="P", help="lowest score (0.4)")
     people.add_argument("--iou", type=float, dest="detect.iou", metavar="P", help="boxes that overlap so are one (0.5)")
     people.add_argument("--max-people", type=int, dest="detect.max_people", metavar="N", help="at most so many")
-    people.add_argument("--detect-every", type=int, dest="detect.every", metavar="N", help="detect in each N-th frame")
+    people.add_argument("--detect-every", type=every_of, dest="detect.every", metavar="N",
+                        help="detect in each N-th frame, between them poses carry the boxes; auto: where it is "
+                        "needed, and twice a second")  # fmt: skip
     people.add_argument(
         "--smooth", choices=("auto", "on", "off"), dest="smooth", help="auto: on for live sources and angles"
     )
@@ -145,6 +147,11 @@ def duration(text: str) -> float:
     units_s = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
     unit = next((unit for unit in units_s if text.endswith(unit)), "")
     return float(text.removesuffix(unit)) * units_s.get(unit, 1.0)
+
+
+def every_of(text: str) -> int | str:
+    """How often to detect: a number, or auto."""
+    return text if text == "auto" else int(text)
 
 
 def config_of(args: argparse.Namespace) -> Config:

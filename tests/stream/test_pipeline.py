@@ -155,7 +155,7 @@ def test_frames_of_one_source_go_through_the_networks_together_and_through_the_t
 
 
 def test_frames_of_one_source_come_singly_where_poses_guide_the_next() -> None:
-    with pytest.raises(ValueError, match="with detect_every 2 a step takes one frame of each source"):
+    with pytest.raises(ValueError, match="a step takes one frame of each source"):
         Stages(detect_every=2).pipeline.step([make_frame(0), make_frame(1)])
 
 
@@ -202,3 +202,27 @@ def test_poses_are_those_of_the_people_whatever_their_order() -> None:
     (result,) = pipeline.step([make_frame()])
     assert result.tracks.boxes[:, 0].tolist() == [64, 34]
     assert result.poses.keypoints[:, 0, 0].tolist() == [72, 42]
+
+
+def test_at_need_people_are_detected_where_the_tracker_is_not_sure_and_twice_a_second() -> None:
+    stages = Stages(detects_at_need=True)
+    for index in range(30):  # 25 frames a second
+        if index == 1:
+            stages.trackers[0].sure = [True, True, False, True, False, False]
+        stages.pipeline.step([make_frame(index)])
+    detected = [index for index, call in enumerate(stages.trackers[0].calls) if call.startswith("update")]
+    assert detected == [0, 3, 5, 6, 19]
+
+
+def test_at_need_detection_keeps_the_interval_of_a_machine_that_is_too_slow() -> None:
+    stages = Stages(detects_at_need=True, detect_every=3)
+    for index in range(8):
+        if index == 1:
+            stages.trackers[0].sure = [False] * 9
+        stages.pipeline.step([make_frame(index)])
+    assert "".join(call[0] for call in stages.trackers[0].calls) == "uccuccuc"
+
+
+def test_at_need_frames_of_one_source_come_singly() -> None:
+    with pytest.raises(ValueError, match="a step takes one frame of each source"):
+        Stages(detects_at_need=True).pipeline.step([make_frame(0), make_frame(1)])

@@ -212,3 +212,51 @@ def test_another_skeleton_begins_afresh() -> None:
     tracks = tracker.coast(1 / FPS)
     tracker.observe(tracks.ids, np.zeros((1, 26, 2), np.float32), np.ones((1, 26), np.float32))
     assert tracker.coast(2 / FPS).ids.tolist() == [1]
+
+
+def carried(tracker: PersonTracker, frames: int = 3, score: float = 0.8, *poses: np.ndarray) -> bool:
+    """Detect the poses in three frames, carry them through some more; whether the tracker is sure then."""
+    for frame in range(3):
+        detect(tracker, frame / FPS, *poses)
+    for frame in range(3, 3 + frames):
+        tracks = tracker.coast(frame / FPS)
+        observe(tracker, tracks.ids, *poses, score=score)
+    return tracker.is_sure
+
+
+def test_people_apart_who_stand_are_sure() -> None:
+    assert carried(PersonTracker(), 3, 0.8, skeleton(300), skeleton(600))
+    assert PersonTracker().is_sure
+
+
+def test_people_before_each_other_are_not_sure() -> None:
+    assert not carried(PersonTracker(), 3, 0.8, skeleton(300), skeleton(340))
+
+
+def test_a_weaker_pose_is_not_sure_until_the_next_detection() -> None:
+    tracker = PersonTracker()
+    assert not carried(tracker, 3, 0.5, skeleton(300))
+    detect(tracker, 1.0, skeleton(300))
+    assert tracker.is_sure
+
+
+def test_who_has_come_or_is_missed_makes_unsure() -> None:
+    tracker = PersonTracker()
+    assert carried(tracker, 3, 0.8, skeleton(300))
+    detect(tracker, 0.3, skeleton(300), skeleton(600))
+    assert not tracker.is_sure
+    for time_s in (0.4, 0.5):
+        detect(tracker, time_s, skeleton(300), skeleton(600))
+    assert tracker.is_sure
+    detect(tracker, 0.6, skeleton(300))
+    assert not tracker.is_sure
+    detect(tracker, 2.1, skeleton(300))
+    assert tracker.is_sure  # who was missed is no longer waited for at any moment
+
+
+@pytest.mark.parametrize(("speed", "sure"), [(100, True), (300, False)])
+def test_who_runs_is_not_sure(speed: float, sure: bool) -> None:
+    tracker = PersonTracker()
+    for frame in range(30):
+        detect(tracker, frame / FPS, skeleton(300 + speed * frame / FPS))
+    assert tracker.is_sure == sure
