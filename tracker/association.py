@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from tracker.iou import areas, intersection, iou, touching, widen
 from tracker.kalman import Floats
 from tracker.match import Rows, match
 from tracker.options import TrackerOptions
+from tracker.results import Look
 from tracker.tracks import Life, TrackTable
 
 Mask = NDArray[np.bool_]
@@ -27,18 +29,45 @@ HIDDEN = 0.3
 """Share of a box that somebody in front covers, from which it says little of the one behind."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Seen:
-    """The N detections of a frame: `boxes` (N, 4), `scores` (N,), the `points` (N, K, 2) of their poses with a mask
-    `joints` (N, K) of those that count, and the `colors` (N, 2, 3) worn, NaN where not known. `edges` (4,) are those of
-    the picture, xyxy, beyond which nobody is seen."""
+    """The N detections of a frame: `boxes` (N, 4), `scores` (N,), and how they look, where that is known.
+
+    Of a pose the joints from `min_joint_score` on count; `body` says which hold the clothes.
+    """
 
     boxes: Floats
     scores: NDArray[np.float32]
-    points: Floats
-    joints: Mask
-    colors: Floats
-    edges: tuple[float, float, float, float]
+    look: Look | None
+    body: colors.Body | None
+    min_joint_score: float
+
+    @cached_property
+    def points(self) -> Floats:
+        """The poses (N, K, 2); K is 0 where none is known."""
+        return np.zeros((len(self.boxes), 0, 2)) if self.look is None else self.look.keypoints.astype(np.float64)
+
+    @cached_property
+    def joints(self) -> Mask:
+        """Which joints (N, K) count."""
+        if self.look is None:
+            return np.zeros((len(self.boxes), 0), np.bool_)
+        return self.look.joint_scores >= self.min_joint_score
+
+    @cached_property
+    def colors(self) -> Floats:
+        """The colours worn (N, 2, 3), NaN where not known."""
+        if self.look is None or self.body is None:
+            return np.full((len(self.boxes), colors.PARTS, 3), np.nan)
+        return colors.worn(self.look, self.body, self.min_joint_score)
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Those of the picture, xyxy, beyond which nobody is seen."""
+        if self.look is None:
+            return (-np.inf, -np.inf, np.inf, np.inf)
+        height, width = self.look.image.shape[:2]
+        return (0, 0, width, height)
 
     def hidden(self) -> Mask:
         """Whose box (N,) somebody in front, standing lower in the picture, covers much of."""
@@ -65,9 +94,13 @@ def associate(table: TrackTable, seen: Seen, options: TrackerOptions, time_s: fl
     found = np.full(len(table), -1)
     free = seen.scores >= options.low_score
 
-    def take(pairs: _Pairs, likeness: Floats) -> None:
-        """Make the best of the pairs."""
-        made = match(pairs.rows, pairs.columns, likeness)
+    def take(pairs: _Pairs, likeness: Callable[[_Pairs], Floats]) -> None:
+        """Make the pairs whose two have no other, and of the rest the best; only for these it is asked how alike."""
+        is_sole = (np.bincount(pairs.rows)[pairs.rows] == 1) & (np.bincount(pairs.columns)[pairs.columns] == 1)
+        made, rest = np.flatnonzero(is_sole), np.flatnonzero(~is_sole)
+        if len(rest):
+            contested = pairs.of(rest)
+            made = np.concatenate([made, rest[match(contested.rows, contested.columns, likeness(contested))]])
         found[pairs.rows[made]] = pairs.columns[made]
         free[pairs.columns[made]] = False
 
@@ -80,26 +113,25 @@ def associate(table: TrackTable, seen: Seen, options: TrackerOptions, time_s: fl
     good = high[pairs.columns]
     least = np.where(good, options.high_iou, np.where(is_lost[pairs.rows], np.inf, options.low_iou))
     pairs = pairs.of((pairs.overlap >= least) & pairs.is_plausible)
-    take(pairs, np.where(high[pairs.columns], 1.0, 1.0 - LOW_COST) * pairs.vote(pairs.overlap, pairs.pose_expected))
+    take(pairs, lambda some: np.where(high[some.columns], 1.0, 1.0 - LOW_COST) * some.expected_again(some.overlap))
 
     pairs = open_to(known)
     if len(pairs):
         pairs = pairs.of((pairs.wide >= options.recover_iou) & pairs.is_plausible)
-        take(pairs, pairs.vote(pairs.wide, pairs.pose_expected))
+        take(pairs, lambda some: some.expected_again(some.wide))
 
     pairs = open_to(~is_new & (is_lost | is_stale))
     if len(pairs):
         fading = 1 - FADES * (time_s - table.last_s) / max(options.reentry_s, 1e-6)
-        votes = pairs.vote(pairs.back, pairs.pose_back) * fading[pairs.rows]
+        votes = pairs.back_again() * fading[pairs.rows]
         by_color = (pairs.back >= options.reentry_seen_iou) & (pairs.color >= options.same_color)
         is_same = np.where(np.isnan(pairs.color), pairs.back >= options.reentry_iou, by_color)
         is_same &= (votes >= options.same_person) & pairs.is_plausible
-        take(pairs.of(is_same), votes[is_same])
+        take(pairs.of(is_same), lambda some: some.back_again() * fading[some.rows])
 
     pairs = open_to(is_new)  # who comes in at the edge of the picture may grow as fast as they like
     if len(pairs):
-        pairs = pairs.of(pairs.wide >= options.new_iou)
-        take(pairs, pairs.vote(pairs.wide, pairs.pose_expected))
+        take(pairs.of(pairs.wide >= options.new_iou), lambda some: some.expected_again(some.wide))
     return found
 
 
@@ -113,7 +145,6 @@ class _Pairs:
 
     table: TrackTable
     seen: Seen
-    least_score: float
     expected: Floats
     wide_boxes: tuple[Floats, Floats]
     rows: Rows
@@ -127,13 +158,13 @@ class _Pairs:
         low = np.minimum(np.minimum(wide[0][:, :2], table.boxes[:, :2]), table.clear_boxes[:, :2])
         high = np.maximum(np.maximum(wide[0][:, 2:], table.boxes[:, 2:]), table.clear_boxes[:, 2:])
         rows, columns = touching(np.concatenate([low, high], axis=1), wide[1])
-        return _Pairs(table, seen, options.min_joint_score, expected, wide, rows, columns)
+        return _Pairs(table, seen, expected, wide, rows, columns)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def of(self, which: Mask) -> _Pairs:
-        """Those of a mask (P,)."""
+    def of(self, which: Mask | Rows) -> _Pairs:
+        """Those of a mask (P,) or of indices."""
         return replace(self, rows=self.rows[which], columns=self.columns[which])
 
     @cached_property
@@ -176,7 +207,15 @@ class _Pairs:
         """Similarity to the last pose where it was."""
         return self._similarity(self.table.anchor_points[self.rows], self.table.boxes)
 
-    def vote(self, overlap: Floats, pose_likeness: Floats) -> Floats:
+    def expected_again(self, overlap: Floats) -> Floats:
+        """How alike with whom was expected there, by an overlap, pose and clothes."""
+        return self._vote(overlap, self.pose_expected)
+
+    def back_again(self) -> Floats:
+        """How alike with whom was there before."""
+        return self._vote(self.back, self.pose_back)
+
+    def _vote(self, overlap: Floats, pose_likeness: Floats) -> Floats:
         """The mean of an overlap and of what is known beside it, the likeness of pose and of clothes."""
         total, count = overlap.copy(), np.ones(len(overlap))
         for likeness in (pose_likeness, self.color):
@@ -191,7 +230,7 @@ class _Pairs:
         seen, rows, columns = self.seen, self.rows, self.columns
         if self.table.anchor_scores.shape[1] != seen.joints.shape[1] or not seen.joints.shape[1]:
             return np.full(len(rows), np.nan)
-        then = self.table.anchor_scores[rows] >= self.least_score
+        then = self.table.anchor_scores[rows] >= seen.min_joint_score
         area = np.sqrt(areas(boxes[rows]) * areas(seen.boxes[columns]))
         return pose.similarity(points, then, seen.points[columns], seen.joints[columns], area)
 

@@ -91,9 +91,9 @@ def likeness(a: Floats, b: Floats) -> Floats:
     return np.where(count > 0, np.exp(-mean / (2 * SPREAD**2)), np.nan)
 
 
-def settled(before: Floats, now: Floats, dt_s: Floats) -> Floats:
-    """Colours (M, 2, 3) to remember, of those remembered and those seen `dt_s` (M,) later; NaN is what is not known."""
-    share = 1 - np.exp(-dt_s / SETTLE_S)[:, None, None]
+def settled(before: Floats, now: Floats, dt_s: float) -> Floats:
+    """Colours (M, 2, 3) to remember, of those remembered and those seen `dt_s` later; NaN is what is not known."""
+    share = 1 - np.exp(-dt_s / SETTLE_S)
     return np.where(np.isnan(before), now, np.where(np.isnan(now), before, before + share * (now - before)))
 
 

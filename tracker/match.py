@@ -20,31 +20,28 @@ def match(rows: Rows, columns: Rows, likeness: Floats) -> Rows:
     """Which of P pairs to make, as indices, so that each row and column is in one pair at most.
 
     `rows`, `columns` and `likeness` are (P,), each pair there once; the sum of the likenesses, all above 0, is the
-    greatest possible. Pairs that no other competes with are made at once; those that compete, directly or through
-    others, are one group, and each group is an assignment problem of its own.
+    greatest possible. Pairs that compete, directly or through others, are one group, and each group is an assignment
+    problem of its own.
     """
     if not len(rows):
         return np.zeros(0, np.intp)
     if max(rows.max(), columns.max()) < SMALL:
         return np.sort(_assigned(rows, columns, likeness))
-    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
-    chosen = [np.flatnonzero(alone)]
-    for pairs in _groups(rows, columns, np.flatnonzero(~alone)):
+    chosen = []
+    for pairs in _groups(rows, columns):
         (_, r), (_, c) = (np.unique(side[pairs], return_inverse=True) for side in (rows, columns))
         chosen.append(pairs[_assigned(r, c, likeness[pairs])])
     return np.sort(np.concatenate(chosen))
 
 
-def _groups(rows: Rows, columns: Rows, pairs: Rows) -> list[Rows]:
-    """Those of the pairs that compete with each other, group by group."""
-    if not len(pairs):
-        return []
+def _groups(rows: Rows, columns: Rows) -> list[Rows]:
+    """The pairs that compete with each other, as indices, group by group."""
     first = rows.max() + 1
     size = first + columns.max() + 1
-    graph = coo_array((np.ones(len(pairs), np.int8), (rows[pairs], first + columns[pairs])), shape=(size, size))
-    labels = connected_components(graph, directed=False)[1][rows[pairs]]
+    graph = coo_array((np.ones(len(rows), np.int8), (rows, first + columns)), shape=(size, size))
+    labels = connected_components(graph, directed=False)[1][rows]
     order = np.argsort(labels, kind="stable")
-    return np.split(pairs[order], np.flatnonzero(np.diff(labels[order])) + 1)
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
 def _assigned(rows: Rows, columns: Rows, likeness: Floats) -> Rows:

@@ -13,14 +13,14 @@ from tracker.options import TrackerOptions
 from tracker.results import Look, Tracks
 from tracker.tracks import Life, newcomers
 
-UNBOUNDED = (-np.inf, -np.inf, np.inf, np.inf)
-"""The edges of a picture whose size nobody told."""
 FAST = 1.0
 """Heights a second from which a box that is carried on soon stands beside its person."""
 CLOSE = 0.2
 """Overlap of two people from which the pose in one box may be that of the other."""
 WEAKER = 0.8
 """A mean joint score under this share of that at the last detection says that the box no longer fits."""
+LOOK_S = 0.1
+"""Clothes stay what they are: it is enough to look at them so often."""
 ROUNDING_S = 1e-6
 """Seconds: media times are sums of ticks, and a wait of 0.1 s is over at 0.09999999 s."""
 
@@ -42,6 +42,7 @@ class PersonTracker:
         self._begun = False
         self._detected = False
         self._is_in_doubt = False
+        self._looked_s = -np.inf
 
     def update(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], time_s: float, look: Look | None = None
@@ -56,10 +57,12 @@ class PersonTracker:
             raise ValueError(f"look must have a row for each of {len(boxes)} boxes, got {len(look.joint_scores)}")
         self._advance(time_s)
         self._expire(time_s)
-        seen = self._looked_at(boxes, scores, look)
+        seen = Seen(boxes.astype(np.float64), scores, look, self._body, self._options.min_joint_score)
         found = associate(self._table, seen, self._options, time_s)
         self._table.detections = found.astype(np.int64)
-        self._see(np.flatnonzero(found >= 0), seen, look, time_s)
+        rows = np.flatnonzero(found >= 0)
+        self._see(rows, seen, look, time_s)
+        self._look_at(rows, seen, time_s)
         self._miss(np.flatnonzero(found < 0))
         self._admit(seen, look, time_s)
         self._confirm(time_s, at_once=not self._begun)
@@ -130,20 +133,6 @@ class PersonTracker:
         self._table.mean, self._table.covariance = kalman.predict(self._table.mean, self._table.covariance, dt_s)
         return dt_s
 
-    def _looked_at(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], look: Look | None) -> Seen:
-        """The detections with what can be seen of them."""
-        count, least = len(boxes), self._options.min_joint_score
-        unknown = np.full((count, colors.PARTS, 3), np.nan)
-        if look is None:
-            points, joints = np.zeros((count, 0, 2)), np.zeros((count, 0), np.bool_)
-            return Seen(boxes.astype(np.float64), scores, points, joints, unknown, UNBOUNDED)
-        worn = unknown if self._body is None else colors.worn(look, self._body, least)
-        joints = look.joint_scores >= least
-        height, width = look.image.shape[:2]
-        return Seen(
-            boxes.astype(np.float64), scores, look.keypoints.astype(np.float64), joints, worn, (0, 0, width, height)
-        )
-
     def _admit(self, seen: Seen, look: Look | None, time_s: float) -> None:
         """Start following the good detections that are nobody's."""
         is_new = seen.scores >= self._options.new_score
@@ -160,17 +149,23 @@ class PersonTracker:
         table, which = self._table, self._table.detections[rows]
         boxes = seen.boxes[which]
         table.mean[rows], table.covariance[rows] = kalman.correct(table.mean[rows], table.covariance[rows], boxes)
-        is_clear = ~seen.hidden()[which]
-        clear, clear_which = rows[is_clear], which[is_clear]
-        dt_s = time_s - table.last_s[clear]
-        table.colors[clear] = colors.settled(table.colors[clear], seen.colors[clear_which], dt_s)
-        table.clear_boxes[clear] = boxes[is_clear]
         table.boxes[rows] = boxes
         table.scores[rows] = seen.scores[which]
         table.last_s[rows] = time_s
         table.sightings[rows] += 1
         table.life[rows[table.life[rows] == Life.LOST]] = Life.CONFIRMED
         self._anchor(rows, look)
+
+    def _look_at(self, rows: Rows, seen: Seen, time_s: float) -> None:
+        """Note how large those of `rows` are whom nobody in front hides, and, now and then, what they wear."""
+        which = self._table.detections[rows]
+        is_clear = ~seen.hidden()[which]
+        rows, which = rows[is_clear], which[is_clear]
+        self._table.clear_boxes[rows] = seen.boxes[which]
+        since_s = time_s - self._looked_s
+        if since_s >= LOOK_S:
+            self._table.colors[rows] = colors.settled(self._table.colors[rows], seen.colors[which], since_s)
+            self._looked_s = time_s
 
     def _anchor(self, rows: Rows, look: Look | None) -> None:
         """Keep the poses of the people of `rows` whose detections were posed."""

@@ -82,5 +82,5 @@ def test_likeness_is_of_what_is_known_of_both() -> None:
 def test_a_colour_goes_over_to_another_with_time_and_what_is_not_seen_stays() -> None:
     before, now = np.zeros((3, 2, 3)), np.ones((3, 2, 3))
     now[1], before[2] = np.nan, np.nan
-    later = settled(before, now, np.full(3, SETTLE_S))
+    later = settled(before, now, SETTLE_S)
     np.testing.assert_allclose(later[:, 0, 0], [1 - np.exp(-1), 0, 1])
