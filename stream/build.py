@@ -1,4 +1,4 @@
-"""From a configuration to running objects: with build_sinks.py the only file that names concrete classes.
+"""From a configuration to running objects; concrete classes are named here and in the other build files alone.
 
 with open_session(Config(source=("clip.mp4",))) as session:
     for result in session:
@@ -10,18 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from engines.export import Say, silent
-from engines.hrnet import PoseEstimator
 from engines.images import ImageBatch
 from engines.opening import OpenModel
-from engines.yolo import DetectorOptions, PersonDetector
 from stream.age import AgeLimit, LiveOptions, age_text
 from stream.buffer import FrameBuffer
+from stream.build_pipeline import build_pipeline, least_interval
 from stream.build_sinks import Run, open_outputs, open_shared
 from stream.config import Config, ModelOptions
 from stream.delivery import Delivery, side_by_side
@@ -37,13 +36,9 @@ from stream.playback import Looped, RealTime
 from stream.reconnect import lasts, open_lasting
 from stream.session import Session
 from stream.sinks.window import WindowSink
-from stream.smooth import OneEuroSmoother
 from stream.source import TEST_DEVICE, Source, SourceInfo, SourceOptions, open_source, without_credentials
 from stream.streams_file import NamedSource, read_sources
 from stream.turns import Turns
-from tracker.colors import Body
-from tracker.options import TrackerOptions
-from tracker.tracker import PersonTracker
 
 FILE_STEP = 4
 """Frames of a file that go through the networks together: side by side on the cores, they take a tenth less time."""
@@ -124,12 +119,12 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
             # Whoever watches wants each frame when it is ready.
             _most=1 if is_watched or config.detect.every != 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,
-            _pipeline=_pipeline(config, models, images, meter, _smoothed(config, feeds)),
+            _pipeline=build_pipeline(config, models.detector, models.pose, images, meter, _smoothed(config, feeds)),
             _shared=shared,
             _screen=screen,
             _stopped=stopped,
             _limit=limit,
-            _pace=DetectionPace(_usual(config), config.live.slowest_detection),
+            _pace=DetectionPace(least_interval(config), config.live.slowest_detection),
             _turns=Turns(len(feeds)),
             _say=say,
             copies=images.copies,
@@ -230,34 +225,8 @@ def _leave(
 def open_pipeline(config: Config, say: Say = silent) -> Iterator[tuple[Pipeline, tuple[str, str]]]:
     """The stages alone, for whoever brings frames of their own, and the notes on the models; poses are not smoothed."""
     with open_models(config.models, say) as models:
-        yield _pipeline(config, models, ImageBatch(), Meter(), lambda _: False), models.notes
-
-
-def _pipeline(
-    config: Config, models: Models, images: ImageBatch, meter: Meter, is_smooth: Callable[[str], bool]
-) -> Pipeline:
-    detector, pose, detect = models.detector, models.pose, config.detect
-    tracking = tracker_options(config)
-    estimator = PoseEstimator(pose.backend, pose.card, config.pose, images)
-    body = Body(*(estimator.skeleton.names.index(joint) for joint in Body._fields))
-    return Pipeline(
-        # The tracker rescues people by scores far under those that make one.
-        PersonDetector(detector.backend, detector.card, DetectorOptions(tracking.low_score, detect.iou), images),
-        estimator,
-        lambda: PersonTracker(tracking, body),
-        lambda source_id: OneEuroSmoother(config.smoothing) if is_smooth(source_id) else None,
-        meter,
-        detect_every=_usual(config),
-        detects_at_need=detect.every == "auto",
-        max_people=detect.max_people,
-        confidence=detect.confidence,
-    )
-
-
-def _usual(config: Config) -> int:
-    """Of how many frames one is detected at the most often."""
-    every = config.detect.every
-    return 1 if every == "auto" else every
+        pipeline = build_pipeline(config, models.detector, models.pose, ImageBatch(), Meter(), lambda _: False)
+        yield pipeline, models.notes
 
 
 def _smoothed(config: Config, feeds: Sequence[Feed]) -> Callable[[str], bool]:
@@ -266,22 +235,6 @@ def _smoothed(config: Config, feeds: Sequence[Feed]) -> Callable[[str], bool]:
     if config.smooth == "auto" and not config.angles:
         return lambda source_id: by_name[source_id].is_live
     return lambda _: config.smooth != "off"
-
-
-def box_tracker(config: Config) -> PersonTracker:
-    """A tracker for boxes alone, as of a file, with the options of a run."""
-    return PersonTracker(tracker_options(config))
-
-
-def tracker_options(config: Config) -> TrackerOptions:
-    """The tracker's options with its scores scaled to the confidence that was asked for."""
-    options, confidence = config.tracker, config.detect.confidence
-    return replace(
-        options,
-        low_score=min(options.low_score, confidence),
-        high_score=confidence,
-        new_score=min(options.new_score * confidence / options.high_score, (1 + confidence) / 2),
-    )
 
 
 def policy_of(info: SourceInfo, live: LiveOptions) -> str:

@@ -139,9 +139,11 @@ class Pipeline:
             raise ValueError("where people are carried from frame to frame a step takes one frame of each source")
         with self._meter.stage("detect"):
             detections = self._detect(frames)
-        posed = self._estimate(frames, [self._worth_posing(*row) for row in zip(frames, detections, strict=True)])
+        carried = [self._carry(*row) for row in zip(frames, detections, strict=True)]
+        worth = [self._worth_posing(*row) for row in zip(frames, detections, carried, strict=True)]
+        posed = self._estimate(frames, worth)
         with self._meter.stage("track"):
-            tracks = [self._follow(*row) for row in zip(frames, detections, posed, strict=True)]
+            tracks = [self._follow(*row) for row in zip(frames, detections, carried, posed, strict=True)]
         poses = self._complete(frames, tracks, posed)
         with self._meter.stage("smooth"):
             return [self._settle(*row) for row in zip(frames, tracks, poses, strict=True)]
@@ -153,10 +155,26 @@ class Pipeline:
         found = iter(self._detector.detect(images) if images else [])
         return [next(found) if is_due else None for is_due in due]
 
-    def _worth_posing(self, frame: Frame, found: Detections | None) -> NDArray[np.float32] | None:
-        """The boxes to pose before it is known who they are; None where there are none or, of them, too many."""
-        if found is None or frame.still:
-            return None if found is None else self._unfollowed(found).boxes
+    def _carry(self, frame: Frame, found: Detections | None) -> Tracks | None:
+        """The people of a frame that was not detected; None where it was."""
+        if found is not None:
+            return None
+        state = self._state(frame)
+        state.last = frame.image.shape, frame.time
+        state.steps_to_detection = max(state.steps_to_detection - 1, 0)
+        return self._limited(state.tracker.coast(frame.time))
+
+    def _worth_posing(
+        self, frame: Frame, found: Detections | None, carried: Tracks | None
+    ) -> NDArray[np.float32] | None:
+        """The boxes to pose at once: of people carried, of a still, or of whom it is not known yet who they are.
+
+        None where of these there are too many.
+        """
+        if found is None or carried is not None:
+            return None if carried is None else carried.boxes
+        if frame.still:
+            return self._unfollowed(found).boxes
         return None if self._max_people is not None and len(found.boxes) > self._max_people else found.boxes
 
     def _estimate(self, frames: Sequence[Frame], boxes: Sequence[NDArray[np.float32] | None]) -> list[Poses | None]:
@@ -168,20 +186,22 @@ class Pipeline:
             poses = iter(self._estimator.estimate([image for image, _ in given], [own for _, own in given]))
             return [None if own is None else next(poses) for own in boxes]
 
-    def _follow(self, frame: Frame, found: Detections | None, posed: Poses | None) -> Tracks:
+    def _follow(self, frame: Frame, found: Detections | None, carried: Tracks | None, posed: Poses | None) -> Tracks:
+        """The people of a frame, known by what was detected unless they were carried into it."""
+        if found is None or carried is not None:
+            return carried or self._unfollowed(Detections.none())
         if frame.still:
-            return self._unfollowed(found or Detections.none())
+            return self._unfollowed(found)
         state = self._state(frame)
         if state.is_other_scene(frame):
             state.tracker.restart()
         state.last = frame.image.shape, frame.time
-        if found is None:
-            state.steps_to_detection = max(state.steps_to_detection - 1, 0)
-            tracks = state.tracker.coast(frame.time)
-        else:
-            state.steps_to_detection, state.detected_s = self._detect_every - 1, frame.time
-            look = None if posed is None else Look(frame.image, posed.keypoints, posed.scores)
-            tracks = state.tracker.update(found.boxes, found.scores, frame.time, look)
+        state.steps_to_detection, state.detected_s = self._detect_every - 1, frame.time
+        look = None if posed is None else Look(frame.image, posed.keypoints, posed.scores)
+        return self._limited(state.tracker.update(found.boxes, found.scores, frame.time, look))
+
+    def _limited(self, tracks: Tracks) -> Tracks:
+        """Of too many people those followed longest."""
         if self._max_people is None or len(tracks.ids) <= self._max_people:
             return tracks
         return tracks.take(np.argsort(tracks.ids)[: self._max_people])
@@ -189,15 +209,22 @@ class Pipeline:
     def _complete(
         self, frames: Sequence[Frame], tracks: Sequence[Tracks], posed: Sequence[Poses | None]
     ) -> list[Poses]:
-        """The poses of everybody of each frame, picked from those there are, else estimated and told the tracker."""
-        early = [None if poses is None else _of(own, poses) for own, poses in zip(tracks, posed, strict=True)]
-        missing = [own.boxes if poses is None else None for own, poses in zip(tracks, early, strict=True)]
-        late = self._estimate(frames, missing)
+        """The poses of everybody of each frame: those there are, else estimated now.
+
+        The tracker is told of those that it does not know yet, of the last frame of each source.
+        """
+        late = self._estimate(
+            frames, [own.boxes if poses is None else None for own, poses in zip(tracks, posed, strict=True)]
+        )
         last = {frame.source_id: index for index, frame in enumerate(frames)}
-        for index, (frame, own, poses) in enumerate(zip(frames, tracks, late, strict=True)):
-            if poses is not None and not frame.still and last[frame.source_id] == index:
+        complete = []
+        for index, (frame, own, *some) in enumerate(zip(frames, tracks, posed, late, strict=True)):
+            poses = next(poses for poses in some if poses is not None)
+            is_told = some[0] is not None and own.detections is not None
+            if not (is_told or frame.still) and last[frame.source_id] == index:
                 self._state(frame).tracker.observe(own.ids, poses.keypoints, poses.scores)
-        return [poses for pair in zip(early, late, strict=True) for poses in pair if poses is not None]
+            complete.append(_of(own, poses) if is_told else poses)
+        return complete
 
     def _unfollowed(self, found: Detections) -> Tracks:
         """The people of a still picture: no identities, best first."""
@@ -224,10 +251,10 @@ class Pipeline:
         return state
 
 
-def _of(tracks: Tracks, poses: Poses) -> Poses | None:
-    """Of the poses of all detections those of the people followed, in their order; None where it is not known which."""
+def _of(tracks: Tracks, poses: Poses) -> Poses:
+    """Of the poses of all detections those of the people followed, in their order."""
     rows = tracks.detections
-    return None if rows is None else Poses(poses.keypoints[rows], poses.scores[rows], poses.skeleton)
+    return Poses(poses.keypoints[rows], poses.scores[rows], poses.skeleton)
 
 
 @dataclass(slots=True)

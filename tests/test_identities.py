@@ -19,7 +19,7 @@ from engines.hrnet import PoseEstimator
 from engines.opening import open_model
 from engines.results import Detections, Poses
 from engines.yolo import DetectorOptions, PersonDetector
-from stream.build import tracker_options
+from stream.build_pipeline import tracker_options
 from stream.config import Config
 from stream.source import open_source
 from tracker.colors import Body

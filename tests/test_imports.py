@@ -14,7 +14,14 @@ LAZY = ("stream.cli.doctor", "engines.export", "engines.images")
 OURS = ("stream", "engines", "tracker")
 FILES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 HEAVY = {"openvino", "onnxruntime", "torch", "torchvision", "tensorrt", "tensorrt_rtx"}
-ASSEMBLIES = ("stream.build", "stream.models", "stream.bench", "stream.scoring", "stream.folder.build")
+ASSEMBLIES = (
+    "stream.build",
+    "stream.build_pipeline",
+    "stream.models",
+    "stream.bench",
+    "stream.scoring",
+    "stream.folder.build",
+)
 """What opens models for a command."""
 OF_TORCH = (
     "engines.nets.",

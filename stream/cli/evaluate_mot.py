@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from stream.build import box_tracker, open_pipeline
+from stream.build import open_pipeline
+from stream.build_pipeline import box_tracker
 from stream.cli.models import PIPED_WIDTH
 from stream.cli.play import add_model_flags, config_of
 from stream.cli.score_table import mot_table

@@ -12,7 +12,8 @@ import pytest
 from fakes import FakeSink, make_result
 
 from engines.backends.base import EngineError
-from stream.build import FILE_STEP, open_models, open_session, tracker_options
+from stream.build import FILE_STEP, open_models, open_session
+from stream.build_pipeline import tracker_options
 from stream.config import Config, build_options
 from stream.meter import Meter
 from stream.painter import Painter

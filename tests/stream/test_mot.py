@@ -165,3 +165,28 @@ def test_the_command_scores_detections_and_results(assets: Path, capsys: pytest.
     assert float(det[2]) >= 0.58
     assert float(det[3]) >= 0.70
     assert int(det[5]) <= 4
+
+
+@pytest.mark.assets
+def test_pictures_are_scored_with_the_networks_of_a_run(
+    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first pictures of a clip against what a run of the clip found: the same, but for the pictures' compression."""
+    models = ["--detector", str(assets / "models" / "yolox_nano.onnx")]
+    models += ["--pose", str(assets / "models" / "tinypose_256x192_dyn.onnx"), "--precision", "fp32"]
+    clip, found = assets / "video" / "fiyud_dance.mp4", tmp_path / "found.mot.txt"
+    assert main(["-s", str(clip), "-o", str(found), "--end", "0.5", *models]) == 0
+    place = folder(tmp_path, found.read_text().replace(",-1,-1,-1", ",1,1,1"), "[Sequence]\nframeRate=30\n")
+    (place / "img1").mkdir()
+    film = cv2.VideoCapture(str(clip))
+    for frame in range(1, read_sequence(place).frames + 1):
+        cv2.imwrite(str(place / "img1" / f"{frame:06}.png"), film.read()[1])
+    film.release()
+    capsys.readouterr()
+    assert main(["eval", "mot", str(place), *models]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    name, boxes, mota, idf1, *_ = printed[-1].split()
+    assert (name, boxes) == ("SEQ-01", "detector")
+    assert float(mota) > 0.95
+    assert float(idf1) > 0.95
+    assert any(line.startswith("detector: ") for line in printed)
