@@ -24,6 +24,7 @@ USUAL_RATE = Fraction(25)
 """Frames a second where neither seqinfo.ini nor the user says: that of most sequences of MOT15."""
 LEAST_IOU = 0.5
 """From this overlap on a box is the person's (MOTChallenge's rule; HOTA has many)."""
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
 PERSON_CLASS = 1
 """MOTChallenge's number of the class pedestrian; MOT15 has none and writes -1."""
 
@@ -74,7 +75,7 @@ def read_sequence(folder: Path, rate: Fraction | None = None) -> MotSequence:
     info = _seqinfo(folder / "seqinfo.ini")
     try:
         own_rate = Fraction(info["framerate"]) if "framerate" in info else USUAL_RATE
-        pictures = _pictures(folder / info.get("imdir", "img1"), info.get("imext", ".jpg"))
+        pictures = _pictures(folder / info.get("imdir", "img1"), info.get("imext"))
         last = max(int(info.get("seqlength", 0)), *(int(row[0]) for row in _rows(truth)), *pictures)
     except ValueError as error:
         raise ValueError(f"{folder / 'seqinfo.ini'}: not as MOTChallenge writes it: {error}") from error
@@ -198,9 +199,11 @@ def _seqinfo(path: Path) -> Mapping[str, str]:
         raise ValueError(f"{path}: no seqinfo.ini: {' '.join(str(error).split())}") from error
 
 
-def _pictures(folder: Path, ending: str) -> dict[int, Path]:
-    """The pictures named by the numbers of their frames."""
-    return {int(path.stem): path for path in sorted(folder.glob(f"*{ending}")) if path.stem.isdecimal()}
+def _pictures(folder: Path, ending: str | None) -> dict[int, Path]:
+    """The pictures named by the numbers of their frames; with no ending told those of any usual one."""
+    endings = PICTURE_ENDINGS if ending is None else (ending.lower(),)
+    paths = (path for path in sorted(folder.glob("*")) if path.suffix.lower() in endings)
+    return {int(path.stem): path for path in paths if path.stem.isdecimal()}
 
 
 def _rows(path: Path) -> list[tuple[float, ...]]:

@@ -171,7 +171,7 @@ def test_the_command_scores_detections_and_results(assets: Path, capsys: pytest.
 def test_pictures_are_scored_with_the_networks_of_a_run(
     assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first pictures of a clip against what a run of the clip found: the same, but for the pictures' compression."""
+    """The first pictures of a clip against what a run of the clip found."""
     models = ["--detector", str(assets / "models" / "yolox_nano.onnx")]
     models += ["--pose", str(assets / "models" / "tinypose_256x192_dyn.onnx"), "--precision", "fp32"]
     clip, found = assets / "video" / "fiyud_dance.mp4", tmp_path / "found.mot.txt"
