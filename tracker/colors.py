@@ -68,8 +68,8 @@ class Body(NamedTuple):
 
 def worn(look: Look, body: Body, min_joint_score: float) -> Floats:
     """Colours (N, 2, 3) L*a*b* of trunk and thighs; NaN where a joint that bounds them scores under the least."""
-    points = look.keypoints[:, body].transpose(0, 2, 1) @ _SHARES  # (N, 2, 6) @ (6, S)
-    scores = look.joint_scores[:, body]
+    joints = np.nan_to_num(look.keypoints[:, body], posinf=0, neginf=0)
+    points = joints.transpose(0, 2, 1) @ _SHARES  # (N, 2, 6) @ (6, S)
     height, width = look.image.shape[:2]
     points = np.minimum(
         np.maximum(points, 0), np.array([[width - 1], [height - 1]], np.float32)
@@ -77,6 +77,7 @@ def worn(look: Look, body: Body, min_joint_score: float) -> Floats:
     columns, rows = (points + 0.5).astype(np.intp).transpose(1, 0, 2)
     pixels = look.image[rows, columns]  # (N, S, 3)
     bgr = np.stack([_median(pixels[:, :TRUNK_POINTS]), _median(pixels[:, TRUNK_POINTS:])], axis=1)
+    scores = np.where(np.isfinite(look.keypoints[:, body]).all(axis=2), look.joint_scores[:, body], 0.0)
     known = np.stack([scores[:, :4].min(axis=1), scores[:, 2:].min(axis=1)], axis=1) >= min_joint_score
     return np.where(known[..., None], _lab(bgr), np.nan)
 

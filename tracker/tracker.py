@@ -76,8 +76,9 @@ class PersonTracker:
         Their scores stay those of their last detections.
         """
         dt_s = self._advance(time_s)
-        table = self._table
-        table.boxes = kalman.to_boxes(kalman.move(kalman.to_places(table.boxes), table.mean[:, 1], dt_s))
+        table, rows = self._table, np.flatnonzero(self._table.life != Life.LOST)  # the lost stay where they were last
+        moved = kalman.move(kalman.to_places(table.boxes[rows]), table.mean[rows, 1], dt_s)
+        table.boxes[rows] = kalman.to_boxes(moved)
         self._detected = False
         return self._tracks()
 

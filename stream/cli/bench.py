@@ -15,6 +15,7 @@ from stream.bench import Efficiency, measure
 from stream.bench_smoothing import MIN_SPEEDS, PACES, around, price, references, without_pictures
 from stream.build import open_session
 from stream.cli.bench_gpu import print_gpu_bench
+from stream.cli.models import PIPED_WIDTH
 from stream.cli.play import add_model_flags, config_of
 from stream.cli.summary import stage_table
 from stream.config import Config
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.smoothing and args.clip is None:
         raise ValueError("nothing to smooth: name a clip")
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
     console.print(
         f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         soft_wrap=True,

@@ -11,7 +11,9 @@ from fakes import FakeDetector, FakeEstimator, FakeSmoother, FakeTracker, make_f
 
 from stream.meter import Meter
 from stream.pipeline import Pipeline
+from stream.smooth import OneEuroSmoother
 from tracker.results import Look, Tracks
+from tracker.tracker import PersonTracker
 
 
 class Stages:
@@ -226,3 +228,20 @@ def test_at_need_detection_keeps_the_interval_of_a_machine_that_is_too_slow() ->
 def test_at_need_frames_of_one_source_come_singly() -> None:
     with pytest.raises(ValueError, match="a step takes one frame of each source"):
         Stages(detects_at_need=True).pipeline.step([make_frame(0), make_frame(1)])
+
+
+@pytest.mark.parametrize(("away", "known"), [(3, True), (6, False)])  # seconds
+@pytest.mark.parametrize("every", [1, 3])
+def test_after_a_camera_was_away_people_are_who_they_were_within_the_reentry_window(
+    away: int, known: bool, every: int
+) -> None:
+    smoother = OneEuroSmoother()
+    stages = Pipeline(
+        FakeDetector(people=2), FakeEstimator(), PersonTracker, lambda _: smoother, Meter(), detect_every=every
+    )
+    for index in (0, 1, 2):
+        (before,) = stages.step([make_frame(index)])
+    assert before.tracks.ids.tolist() == [1, 2]
+    for index in range(12):
+        (after,) = stages.step([make_frame(2 + 25 * away + index)])
+    assert after.tracks.ids.tolist() == ([1, 2] if known else [3, 4])

@@ -260,3 +260,15 @@ def test_who_runs_is_not_sure(speed: float, sure: bool) -> None:
     for frame in range(30):
         detect(tracker, frame / FPS, skeleton(300 + speed * frame / FPS))
     assert tracker.is_sure == sure
+
+
+def test_the_lost_are_known_again_where_they_were_though_others_were_carried_on() -> None:
+    tracker = PersonTracker()
+    for frame in range(10):
+        detect(tracker, frame / FPS, skeleton(300 + 4 * frame), skeleton(900))
+    last = 9 / FPS
+    detect(tracker, last + 1 / FPS, skeleton(900))  # 1 stops behind something
+    for frame in range(2, 70):
+        tracks = tracker.coast(last + frame / FPS)
+        observe(tracker, tracks.ids, skeleton(900))
+    assert detect(tracker, last + 71 / FPS, skeleton(336), skeleton(900)).ids.tolist() == [1, 2]

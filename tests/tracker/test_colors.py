@@ -84,3 +84,12 @@ def test_a_colour_goes_over_to_another_with_time_and_what_is_not_seen_stays() ->
     now[1], before[2] = np.nan, np.nan
     later = settled(before, now, SETTLE_S)
     np.testing.assert_allclose(later[:, 0, 0], [1 - np.exp(-1), 0, 1])
+
+
+@pytest.mark.parametrize("nowhere", [np.nan, np.inf, -np.inf])
+def test_a_joint_that_is_nowhere_has_no_colour_whatever_its_score(nowhere: float) -> None:
+    joints = JOINTS.copy()
+    joints[0] = nowhere  # a shoulder
+    trunk, thighs = worn(look(picture(), joints), BODY, 0.3)[0]
+    assert np.isnan(trunk).all()
+    np.testing.assert_allclose(thighs, lab(TROUSERS), atol=0.5)
