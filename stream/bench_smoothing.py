@@ -48,7 +48,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """One joint of one person over N frames without a gap: `rows` of the results, `at` (person, joint) in each.
+    """Joint number `joint` of one person over N frames without a gap: row `people[i]` of result `frames[i]`.
 
     `reference` (N, 2) is where it was, `speed` (N, 2) pixels a second, `height` of the person in pixels.
     """
