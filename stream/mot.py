@@ -79,11 +79,14 @@ def read_sequence(folder: Path, rate: Fraction | None = None) -> MotSequence:
         last = max(int(info.get("seqlength", 0)), *(int(row[0]) for row in _rows(truth)), *pictures)
     except ValueError as error:
         raise ValueError(f"{folder / 'seqinfo.ini'}: not as MOTChallenge writes it: {error}") from error
+    rate = own_rate if rate is None else rate
+    if rate <= 0:
+        raise ValueError(f"{folder}: frames a second must be above 0, got {rate}; give them by --fps")
     detections = folder / "det" / "det.txt"
     return MotSequence(
         name=info.get("name") or folder.resolve().name,
         folder=folder,
-        rate=rate or own_rate,
+        rate=rate,
         frames=last,
         detections=detections if detections.is_file() else None,
         pictures=pictures,
@@ -208,22 +211,25 @@ def _pictures(folder: Path, ending: str | None) -> dict[int, Path]:
 
 def _rows(path: Path) -> list[tuple[float, ...]]:
     """The first seven columns of a MOTChallenge file; a score that is not there is 1."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            lines = [[float(value) for value in line[:7]] for line in csv.reader(file) if line]
-        except ValueError as error:
-            raise ValueError(f"{path}: no MOTChallenge file: {error}") from error
-    if any(len(line) < 6 for line in lines):
-        raise ValueError(f"{path}: a row must have frame,id,left,top,width,height, got {min(map(len, lines))} columns")
-    return [(*line, 1.0) if len(line) == 6 else tuple(line) for line in lines]
+    return [(*line, 1.0) if len(line) == 6 else tuple(line[:7]) for line in _table(path)]
 
 
 def _scored(path: Path) -> list[tuple[float, ...]]:
     """The rows of a truth with its classes, those of MOT15, which has none, as people."""
+    kinds = (line[7] if len(line) > 8 and line[7] > 0 else PERSON_CLASS for line in _table(path))
+    return [(*row, kind) for row, kind in zip(_rows(path), kinds, strict=True)]
+
+
+def _table(path: Path) -> list[list[float]]:
+    """All numbers of a MOTChallenge file, a list for each line."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [[float(value) for value in line] for line in csv.reader(file) if line]
-    classes = [row[7] if len(row) > 8 and row[7] > 0 else PERSON_CLASS for row in rows]
-    return [(*row[:6], row[6] if len(row) > 6 else 1.0, kind) for row, kind in zip(rows, classes, strict=True)]
+        try:
+            lines = [[float(value) for value in line] for line in csv.reader(file) if line]
+        except ValueError as error:
+            raise ValueError(f"{path}: no MOTChallenge file: {error}") from error
+    if any(len(line) < 6 for line in lines):
+        raise ValueError(f"{path}: a row must have frame,id,left,top,width,height, got {min(map(len, lines))} columns")
+    return lines
 
 
 def _write(path: Path, rows: Iterable[Sequence[float]], number: Mapping[int, int]) -> None:

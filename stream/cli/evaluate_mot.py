@@ -49,6 +49,8 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
     parser.add_argument("--overwrite", action="store_true", help="write over what is there")
     add_model_flags(parser)
+    # Scores are compared from machine to machine, and no network may give way to another within a sequence.
+    parser.set_defaults(**{"models.precision": "fp32"})
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def test_pictures_go_through_the_pipeline_at_their_times(tmp_path: Path) -> None
         (["SEQ-01"], 2, "have neither det/det.txt nor pictures"),
         (["SEQ-01", "SEQ-01"], 2, "names of their own, got SEQ-01, SEQ-01"),
         (["SEQ-01", "--boxes", "det"], 1, "det.txt: no such file"),
+        (["SEQ-01", "--fps", "0"], 2, "SEQ-01: frames a second must be above 0, got 0"),
         (["SEQ-01", "--drop", "1"], 2, "--drop must be a share from 0 to under 1, got 1.0"),
         (["SEQ-01", "--boxes", "bad.txt"], 2, "bad.txt: a row must have frame,id,left,top,width,height, got 2 columns"),
         (["SEQ-01", "--boxes", "none.txt"], 2, "SEQ-01: nobody was found by none.txt"),
@@ -173,9 +174,9 @@ def test_pictures_are_scored_with_the_networks_of_a_run(
 ) -> None:
     """The first pictures of a clip against what a run of the clip found."""
     models = ["--detector", str(assets / "models" / "yolox_nano.onnx")]
-    models += ["--pose", str(assets / "models" / "tinypose_256x192_dyn.onnx"), "--precision", "fp32"]
+    models += ["--pose", str(assets / "models" / "tinypose_256x192_dyn.onnx")]
     clip, found = assets / "video" / "fiyud_dance.mp4", tmp_path / "found.mot.txt"
-    assert main(["-s", str(clip), "-o", str(found), "--end", "0.5", *models]) == 0
+    assert main(["-s", str(clip), "-o", str(found), "--end", "0.5", "--precision", "fp32", *models]) == 0
     place = folder(tmp_path, found.read_text().replace(",-1,-1,-1", ",1,1,1"), "[Sequence]\nframeRate=30\n")
     (place / "img1").mkdir()
     film = cv2.VideoCapture(str(clip))
@@ -189,4 +190,5 @@ def test_pictures_are_scored_with_the_networks_of_a_run(
     assert (name, boxes) == ("SEQ-01", "detector")
     assert float(mota) > 0.95
     assert float(idf1) > 0.95
-    assert any(line.startswith("detector: ") for line in printed)
+    notes = [line for line in printed if line.startswith(("detector: ", "pose: "))]
+    assert [note.endswith(" fp32") for note in notes] == [True, True]
