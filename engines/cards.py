@@ -103,6 +103,28 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingNote:
+    """How a model was trained by this program, so that anyone with the data can repeat it.
+
+    `command` is the command line, `data` names the sets, `rights` says what they may be used for; `teachers` are the
+    models that labelled them. `samples` were seen in `hours` on `machine`, ending on `date` (year-month-day).
+    """
+
+    __pydantic_config__ = _FORBID
+
+    command: str
+    data: tuple[str, ...]
+    rights: str
+    teachers: tuple[str, ...]
+    seed: int
+    samples: int
+    hours: float
+    machine: str
+    date: str
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """All that this program needs to know of a model beyond its tensors; `skeleton` is set for every pose model."""
 
@@ -118,6 +140,7 @@ class ModelCard:
     license: str | None = None
     source: SourceRef | None = None
     accuracy: Accuracy | None = None
+    training: TrainingNote | None = None
 
     def __post_init__(self) -> None:
         if (self.family in POSE_FAMILIES) != (self.task == "pose"):
@@ -184,11 +207,15 @@ def family_defaults(family: Family) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, in which only true and false are truth values."""
+    """PyYAML's safe loader, in which only true and false are truth values, and dates are words."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if not (tag.endswith(":bool") and first not in "tTfF")]
+    first: [
+        (tag, regexp)
+        for tag, regexp in resolvers
+        if not (tag.endswith(":bool") and first not in "tTfF") and not tag.endswith(":timestamp")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 

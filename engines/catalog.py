@@ -1,4 +1,4 @@
-"""Where models are: a path, the folders of POSESTREAM_MODELS, the user's cache, or yet to be fetched."""
+"""Where models are: a path, the folders of POSESTREAM_MODELS, the user's cache, embedded here, or yet to be fetched."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from engines.cards import ModelCard, Task, load_yaml, make_card, read_card
 ENVIRONMENT = "POSESTREAM_MODELS"
 """The environment variable that names folders of models, separated as PATH is."""
 PUBLISHED = Path(__file__).with_name("catalog.yaml")
+EMBEDDED = Path(__file__).with_name("weights")
+"""The folder of the models that come with the program: small, trained by its own commands, good for a first look."""
 DEFAULTS: dict[Task, str] = {"detect": "yolox-nano", "pose": "rtmpose-s"}
-"""What is taken, where it is there, when nothing is named."""
+"""What is taken, where it is there, when nothing is named; else what else is there, and the embedded last."""
+BETTER: dict[Task, str] = {"detect": "yolox-s", "pose": "hrnet-w32"}
+"""What whoever ran an embedded model is pointed to."""
 FETCH = "python run.py models fetch"
 MODEL_FILES = (".onnx", *CHECKPOINTS)
 """Endings of a model's file; of two files of one name the earlier ending counts."""
@@ -28,11 +32,15 @@ class MissingModelError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model by name: `path` is None until it is fetched, `card` None where nobody wrote one (it is guessed then)."""
+    """A model by name: `path` is None until it is fetched, `card` None where nobody wrote one (it is guessed then).
+
+    `is_embedded` where it came with the program.
+    """
 
     name: str
     path: Path | None
     card: ModelCard | None
+    is_embedded: bool = False
 
     @property
     def task(self) -> Task | None:
@@ -50,7 +58,7 @@ class FoundModel:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All models known by name, those on this machine first, in the order of look-up.
+    """All models known by name, those on this machine first, in the order of look-up; the embedded are always there.
 
     `cache` is the folder that downloads go to; `faults` says of each card, or folder, that could not be read why.
     """
@@ -61,7 +69,7 @@ class Catalog:
 
     @staticmethod
     def load(environ: Mapping[str, str] = os.environ) -> Catalog:
-        """Look through the folders of POSESTREAM_MODELS, then the user's cache, then the published models."""
+        """Look through the folders of POSESTREAM_MODELS, the user's cache, the embedded and the published models."""
         folders = [Path(part).expanduser() for part in environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
         cache = cache_folder(environ)
         return load_catalog(folders, cache)
@@ -105,29 +113,36 @@ class Catalog:
         return _model_of_file(path) if path.suffix in MODEL_FILES or path.is_file() else self.find(name_or_path)
 
     def default(self, task: Task) -> FoundModel:
-        """The model for a task that nobody named: the one of DEFAULTS, else the first that is on this machine.
+        """The model for a task that nobody named: that of DEFAULTS, else the first that somebody put here, else ours.
 
-        A checkpoint comes last, as running it takes torch.
+        Of those that somebody put here a checkpoint comes last, as running it takes torch. MissingModelError only where
+        the embedded models were lost from the installation.
         """
         there = [model for model in self.models if model.path is not None and model.task == task]
-        there.sort(key=lambda model: (model.name != DEFAULTS[task], _is_checkpoint(model)))
+        there.sort(key=lambda model: (model.name != DEFAULTS[task], model.is_embedded, _is_checkpoint(model)))
         if not there or there[0].path is None:
             raise MissingModelError(
-                f"no model to {task} with is named, and none is on this machine; fetch the defaults with:"
-                f" {FETCH} {' '.join(DEFAULTS.values())}"
+                f"no model to {task} with is named, and the one that comes with the program is not in {EMBEDDED}:"
+                f" install it again, or fetch others with: {FETCH} {' '.join(DEFAULTS.values())}"
             )
         return FoundModel(there[0].path, there[0].card)
 
 
-def load_catalog(folders: Sequence[Path], cache: Path) -> Catalog:
-    """The catalogue of these folders, the cache and the published models; of two models of one name the first counts.
+def is_embedded(path: Path) -> bool:
+    """Whether a model's file came with the program."""
+    return path.parent == EMBEDDED
 
-    A file without a card gets that of the same name from a later place, so that a file copied by hand is known.
+
+def load_catalog(folders: Sequence[Path], cache: Path, embedded: Path = EMBEDDED) -> Catalog:
+    """The catalogue of these folders, the cache, the embedded and the published models, in this order.
+
+    Of two models of one name the first counts. A file without a card gets that of the same name from a later place, so
+    that a file copied by hand is known.
     """
     paths: dict[str, Path] = {}
     cards: dict[str, ModelCard] = {}
     faults = {str(folder): f"{ENVIRONMENT}: {folder} is no folder" for folder in folders if not folder.is_dir()}
-    for folder in [*folders, cache]:
+    for folder in [*folders, cache, embedded]:
         own: dict[str, str] = {}  # file stem -> name
         for file in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
             try:
@@ -141,8 +156,10 @@ def load_catalog(folders: Sequence[Path], cache: Path) -> Catalog:
             paths.setdefault(own.get(file.stem, file.stem), file)
     for card in published():
         cards.setdefault(card.name, card)
+    ours = {name for name, path in paths.items() if path.parent == embedded}
     names = dict.fromkeys([*paths, *cards])
-    return Catalog(tuple(Model(name, paths.get(name), cards.get(name)) for name in names), cache, faults)
+    models = tuple(Model(name, paths.get(name), cards.get(name), name in ours) for name in names)
+    return Catalog(models, cache, faults)
 
 
 def published() -> tuple[ModelCard, ...]:

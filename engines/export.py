@@ -122,8 +122,8 @@ def put_export(exported: Exported, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{exported.card.name}.onnx"
-    _write_card(exported.card, target.with_suffix(".yaml"))
-    with _whole(target) as part:
+    write_card(exported.card, target.with_suffix(".yaml"))
+    with whole(target) as part:
         shutil.copyfile(exported.path, part)
     return target
 
@@ -169,10 +169,10 @@ def _export(path: Path, digest: str, target: Path, task: Task | None, options: E
     model = to_onnx(network.module, noise(card.input, TRACED_ROWS), output)
     if options.precision == "fp16":
         halve(model)
-    with _whole(target) as part:
+    with whole(target) as part:
         part.write_bytes(model.SerializeToString())
         difference = _check(path, network.module, part, card, options.precision)
-        _write_card(card, target.with_suffix(".yaml"))
+        write_card(card, target.with_suffix(".yaml"))
     return Exported(target, card, f"exported in {options.precision}, max |difference| from torch {difference}")
 
 
@@ -196,13 +196,14 @@ def _name(name: str, precision: Precision) -> str:
     return name if precision == "fp32" else f"{name}-{precision}"
 
 
-def _write_card(card: ModelCard, target: Path) -> None:
-    with _whole(target) as part:
+def write_card(card: ModelCard, target: Path) -> None:
+    """Write a card to `target`, a .yaml, whole or not at all."""
+    with whole(target) as part:
         part.write_text(card_yaml(card), encoding="utf-8")
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[Path]:
+def whole(target: Path) -> Iterator[Path]:
     """A file to write, which takes the place of `target` when the block ends well, and is removed when it does not."""
     part = target.with_name(f"{target.name}.part")
     try:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from engines.cards import Task
+from engines.catalog import BETTER, FETCH, is_embedded
 from engines.export import Say, silent
 from engines.images import ImageBatch
 from engines.opening import OpenModel
@@ -27,7 +29,7 @@ from stream.delivery import Delivery, side_by_side
 from stream.feed import Feed
 from stream.frame import Frame
 from stream.meter import Meter
-from stream.models import opened, warm_up
+from stream.models import LABELS, opened, warm_up
 from stream.outputs import check_outputs, files_of
 from stream.pace import DetectionPace
 from stream.painter import Painter
@@ -60,6 +62,20 @@ class Models:
         """What runs, on what, a line each."""
         detector, pose = self.detector, self.pose
         return f"detector: {detector.note}, on {detector.backend.name}", f"pose: {pose.note}, on {pose.backend.name}"
+
+    @property
+    def summary(self) -> str:
+        """Which models these are, in a line, and how to get better ones where they came with the program."""
+        models: dict[Task, OpenModel] = {"detect": self.detector, "pose": self.pose}
+        embedded = [task for task, model in models.items() if is_embedded(model.path)]
+        names = ", ".join(
+            f"{model.card.name} (embedded)" if task in embedded else model.card.name for task, model in models.items()
+        )
+        if not embedded:
+            return names
+        better = " ".join(BETTER[task] for task in embedded)
+        flags = " ".join(f"--{LABELS[task]} {BETTER[task]}" for task in embedded)
+        return f"{names}; better: {FETCH} {better}, then {flags}"
 
 
 @contextmanager
@@ -116,6 +132,7 @@ def open_session(config: Config, models: Models | None = None, say: Say = silent
                 *models.notes,
             ),
             outputs=tuple(names),
+            models=models.summary,
             # Whoever watches wants each frame when it is ready.
             _most=1 if is_watched or config.detect.every != 1 else max(1, FILE_STEP // len(feeds)),
             _buffer=feeds[0].buffer,

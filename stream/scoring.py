@@ -110,6 +110,22 @@ def score_coco(
     return CocoReport(tuple(rows), tuple(found), tuple(notes))
 
 
+def score_pose(truth: CocoTruth, models: ModelOptions) -> CocoScores:
+    """The scores of the poses in the true boxes, as a run estimates them: without flip test, with a quarter shift."""
+    check_library()
+    plain = Variation(PoseOptions(), PoseRules())
+    with opened(models, "pose") as model:
+        rows, _ = _score_poses(truth, Found(TRUTH, TRUTH, truth_boxes(truth), {}), model, [plain], _in_silence)
+    return rows[0].scores
+
+
+def score_detector(truth: CocoTruth, models: ModelOptions) -> CocoScores:
+    """The scores of the boxes that the detector finds."""
+    check_library()
+    _, boxes, _ = _boxes(truth, DETECTOR, models, _in_silence)
+    return score_boxes(truth, box_results(boxes))
+
+
 def one_change(base: Variation) -> list[Variation]:
     """`base`, and every variation that differs from it in one thing."""
     pose, rules = base.pose, base.rules
@@ -181,6 +197,10 @@ def _that_matter(found: Found, model: OpenModel, variations: Sequence[Variation]
         if model.card.family == "simcc":
             pose = replace(pose, decode="argmax")
         yield Variation(pose, rules)
+
+
+def _in_silence(pictures: Sequence[Picture], _words: str) -> Iterable[Picture]:
+    return pictures
 
 
 def _note(role: str, model: OpenModel) -> str:

@@ -35,17 +35,18 @@ class Session:
     """One run, ready to go; iterate over it once.
 
     `notes` are lines worth telling before the first frame, `warnings` those that came up on the way, `outputs` the
-    names of the outputs, without credentials. The frames of all feeds that are ready go through the networks together,
-    at most `frames_a_step` of each, of one that is live the newest: so none crowds out another. Where that takes too
-    long, they take turns. A frame that is older than its limit is dropped before detection or before the outputs. A
-    source or an output that fails ends alone, while there are others. The `_shared` outputs and the `_screen` take the
-    results of all. `copies` counts what went to a GPU and came back.
+    names of the outputs, without credentials, `models` says in a line which networks run. The frames of all feeds that
+    are ready go through the networks together, at most `frames_a_step` of each, of one that is live the newest: so none
+    crowds out another. Where that takes too long, they take turns. A frame that is older than its limit is dropped
+    before detection or before the outputs. A source or an output that fails ends alone, while there are others. The
+    `_shared` outputs and the `_screen` take the results of all. `copies` counts what went to a GPU and came back.
     """
 
     feeds: tuple[Feed, ...]
     meter: Meter
     notes: tuple[str, ...]
     outputs: tuple[str, ...]
+    models: str
     _most: int
     _buffer: FrameBuffer[Frame]
     _pipeline: Pipeline

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the real assets, and no thread left behind."""
+"""Fixtures that every test may use: the real assets, one real person without them, and no thread left behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import cv2
 import pytest
+from astronaut import photograph, write_clip
 
 ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 
@@ -22,6 +24,22 @@ def assets() -> Path:
             pytest.fail(f"REQUIRE_ASSETS=1 but {ASSETS} is no folder; set POSESTREAM_ASSETS")
         pytest.skip(f"no assets at {ASSETS}; set POSESTREAM_ASSETS")
     return ASSETS
+
+
+@pytest.fixture(scope="session")
+def astronaut_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of one real person, 320x288, 24 frames a second; see astronaut.py. Not to be written to."""
+    path = tmp_path_factory.mktemp("astronaut") / "astronaut.mp4"
+    write_clip(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def astronaut_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photograph of one real person, 512x512, as a JPEG. Not to be written to."""
+    path = tmp_path_factory.mktemp("photograph") / "astronaut.jpg"
+    cv2.imwrite(str(path), photograph(), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return path
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -48,10 +66,11 @@ def why_no_gpu() -> str | None:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what was built for this machine's user out of all tests, and what they build out of it."""
+    """Keep what was fetched or built for this machine's user out of all tests, and what they build out of it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
             patch.setenv(name, str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("POSESTREAM_MODELS", raising=False)
         yield
 
 

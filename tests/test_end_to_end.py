@@ -1,4 +1,4 @@
-"""The command line on real clips with real models, and on everything that can be wrong."""
+"""The command line on real people with real models, and on everything that can be wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+from astronaut import DETECTOR, FRAMES, JOINTS, POSE, RATE, seen_box, seen_points, write_views
 
+from engines.skeletons import COCO17
 from stream.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -23,10 +25,9 @@ PEOPLE_CLIP = "fiyud_dance.mp4"
 
 
 @pytest.fixture
-def models(assets: Path) -> list[str]:
+def models() -> list[str]:
     """Flags that name two models by path."""
-    folder = assets / "models"
-    return ["--detector", str(folder / "yolox_nano.onnx"), "--pose", str(folder / "tinypose_256x192_dyn.onnx")]
+    return ["--detector", str(DETECTOR), "--pose", str(POSE)]
 
 
 def times(path: Path, kind: str = "video") -> list[Fraction]:
@@ -38,6 +39,36 @@ def times(path: Path, kind: str = "video") -> list[Fraction]:
 
 def rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_with_nothing_named_the_embedded_models_follow_and_pose_the_person(
+    astronaut_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """README's first command on a machine without models and network."""
+    out, records = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    assert main(["--source", str(astronaut_clip), "--output", str(out), "--output", str(records)]) == 0
+    assert times(out) == times(astronaut_clip) == [Fraction(i, RATE) for i in range(FRAMES)]
+    found = rows(records)
+    people = [row["people"] for row in found]
+    assert sum(len(seen) == 1 for seen in people) >= 0.95 * FRAMES
+    assert {person["id"] for seen in people for person in seen} == {1}
+    joints = [COCO17.names.index(name) for name in JOINTS]
+    points = np.array([seen[0]["keypoints"] for seen in people if seen])[:, joints]
+    frames = [row["frame"] for row in found if row["people"]]
+    wanted = np.array([seen_points(frame) for frame in frames])
+    heights = np.array([seen_box(frame)[3] - seen_box(frame)[1] for frame in frames])
+    away = np.linalg.norm(points[..., :2] - wanted, axis=2) / heights[:, None]
+    assert np.quantile(away[:, :3], 0.95, axis=0).max() < 0.08, "nose and eyes, of her height"
+    assert np.quantile(away[:, 3:], 0.95, axis=0).max() < 0.12, "shoulders, of her height"
+    assert points[:, 1, 0].mean() > points[:, 2, 0].mean(), "her left eye is to the right"
+    # The camera goes 36 pixels to one side and back, and her nose to the other.
+    assert np.corrcoef(points[:, 0, 0], wanted[:, 0, 0])[0, 1] > 0.9
+    assert np.ptp(points[:, 0, 0]) == pytest.approx(np.ptp(wanted[:, 0, 0]), rel=0.4)
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "models posestream-detect (embedded), posestream-pose (embedded); better: python run.py models fetch yolox-s"
+        " hrnet-w32, then --detector yolox-s --pose hrnet-w32" in told
+    )
 
 
 def test_the_dancers(assets: Path, tmp_path: Path) -> None:
@@ -81,12 +112,12 @@ def test_every_pair_of_models_finds_the_two_people(assets: Path, tmp_path: Path,
     assert np.median(joints[..., 2]) > 0.5
 
 
-def test_everything_out_at_once(assets: Path, tmp_path: Path, models: list[str]) -> None:
+def test_everything_out_at_once(astronaut_clip: Path, tmp_path: Path, models: list[str]) -> None:
     names = ["a.mp4", "b.mkv", "c.jsonl", "d.coco.json", "e.mot.txt", "f.csv", "g/"]
     outputs = list(itertools.chain.from_iterable(("-o", f"{tmp_path}/{name}") for name in names))
-    clip = assets / "video" / "mmaction2_demo_skeleton.mp4"
-    assert main(["-s", str(clip), *outputs, *models, "--end", "0.2", "--detect-every", "3"]) == 0
+    assert main(["-s", str(astronaut_clip), *outputs, *models, "--end", "0.2", "--detect-every", "3"]) == 0
     frames = len(rows(tmp_path / "c.jsonl"))
+    assert frames == 5
     assert frames == len(times(tmp_path / "a.mp4")) == len(times(tmp_path / "b.mkv"))
     assert len(list((tmp_path / "g").glob("*.jpg"))) == frames
     people = sum(len(row["people"]) for row in rows(tmp_path / "c.jsonl"))
@@ -96,20 +127,23 @@ def test_everything_out_at_once(assets: Path, tmp_path: Path, models: list[str])
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_pictures_in_pictures_out_without_identities(assets: Path, tmp_path: Path, models: list[str]) -> None:
-    pattern, records = str(assets / "images" / "tennis-*.jpg"), tmp_path / "out.jsonl"
+def test_pictures_in_pictures_out_without_identities(tmp_path: Path, models: list[str]) -> None:
+    first, *_ = write_views(tmp_path)
+    pattern, records = str(tmp_path / "view-*.jpg"), tmp_path / "out.jsonl"
     assert main(["-s", pattern, "-o", f"{tmp_path}/drawn/", "-o", str(records), *models]) == 0
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"tennis-0{i}.jpg" for i in range(4)]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"view-0{i}.jpg" for i in range(4)]
     assert {person["id"] for row in rows(records) for person in row["people"]} == {None}
-    before, after = cv2.imread(str(assets / "images" / "tennis-00.jpg")), cv2.imread(f"{tmp_path}/drawn/tennis-00.jpg")
+    before, after = cv2.imread(str(first)), cv2.imread(f"{tmp_path}/drawn/view-00.jpg")
     assert before.shape == after.shape
     assert np.abs(before.astype(int) - after).max() > 100
 
 
-def test_a_black_background_shows_nothing_of_the_picture(assets: Path, tmp_path: Path, models: list[str]) -> None:
-    flags = ["-s", str(assets / "images" / "zidane.jpg"), "-o", f"{tmp_path}/drawn/", "--background", "black"]
+def test_a_black_background_shows_nothing_of_the_picture(
+    astronaut_picture: Path, tmp_path: Path, models: list[str]
+) -> None:
+    flags = ["-s", str(astronaut_picture), "-o", f"{tmp_path}/drawn/", "--background", "black"]
     assert main([*flags, *models]) == 0
-    picture = cv2.imread(f"{tmp_path}/drawn/zidane.jpg")
+    picture = cv2.imread(f"{tmp_path}/drawn/{astronaut_picture.name}")
     assert 0.005 < (picture.max(axis=2) > 40).mean() < 0.2
 
 
@@ -147,7 +181,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_said_in_one_line(
-    assets: Path, tmp_path: Path, models: list[str], name: str, monkeypatch: pytest.MonkeyPatch,
+    astronaut_clip: Path, tmp_path: Path, models: list[str], name: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     flags, wanted, code = WRONG[name]
@@ -161,7 +195,7 @@ def test_what_is_wrong_is_said_in_one_line(
         ("empty.mp4", b""),
     ):
         Path(file).write_bytes(content)
-    clip = str(assets / "video" / "mmaction2_demo_skeleton.mp4")
+    clip = str(astronaut_clip)
     flags = [flag.format(clip=clip, detector=models[1]) for flag in flags]
     if "-s" not in flags:
         flags += ["-s", clip]
@@ -182,10 +216,10 @@ def test_what_is_wrong_is_said_in_one_line(
 
 
 def test_a_truncated_file_is_written_as_far_as_it_goes_and_the_loss_is_told(
-    assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+    astronaut_clip: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut, out = tmp_path / "cut.mkv", tmp_path / "out.mp4"
-    with av.open(str(assets / "video" / "mmaction2_demo_skeleton.mp4")) as source, av.open(str(cut), "w") as target:
+    with av.open(str(astronaut_clip)) as source, av.open(str(cut), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None:
@@ -194,23 +228,23 @@ def test_a_truncated_file_is_written_as_far_as_it_goes_and_the_loss_is_told(
     content = cut.read_bytes()
     cut.write_bytes(content[: len(content) // 3])
     assert main(["-s", str(cut), "-o", str(out), *models]) == 1
-    assert 5 <= len(times(out)) < 72
+    assert 5 <= len(times(out)) < FRAMES
     assert "ends early" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_a_file_that_plays(
-    assets: Path, tmp_path: Path, models: list[str], number: signal.Signals, code: int
+    astronaut_clip: Path, tmp_path: Path, models: list[str], number: signal.Signals, code: int
 ) -> None:
     out, records = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    clip = str(assets / "video" / "intel_one-by-one-person-detection.mp4")
-    command = [sys.executable, str(ROOT / "run.py"), "-s", clip, "-o", str(out), "-o", str(records), *models]
+    outputs = ["-o", str(out), "-o", str(records)]
+    command = [sys.executable, str(ROOT / "run.py"), "-s", str(astronaut_clip), "--loop", "40", *outputs, *models]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         wait_for_lines(tmp_path / "out.part.jsonl", 100, process)
         process.send_signal(number)
         assert process.wait(timeout=20) == code
     written = rows(records)
-    assert 100 <= len(written) < 1394
+    assert 100 <= len(written) < 40 * FRAMES
     assert len(times(out)) == len(written)
 
 

@@ -25,6 +25,7 @@ ASSEMBLIES = (
 """What opens models for a command."""
 OF_TORCH = (
     "engines.nets.",
+    "engines.training.",
     "engines.crop_torch",
     "engines.heatmap_torch",
     "engines.letterbox_torch",

@@ -33,7 +33,8 @@ class Yolox(nn.Module):
     """Pictures (N, 3, H, W) BGR 0 to 255, H and W multiples of 32, to rows (N, A, 5 + classes) as CONTRACTS.md part 3.
 
     A row is cx, cy in cells from its own, log w, h in cells, objectness, a score per class; the cells of the strides
-    8, 16 and 32 follow one another, rows first. `depth` and `width` are the reference code's multiples of YOLOX-l:
+    8, 16 and 32 follow one another, rows first. In training mode objectness and scores are logits, as the losses want
+    them. `depth` and `width` are the reference code's multiples of YOLOX-l:
     nano 0.33, 0.25 (depthwise), tiny 0.33, 0.375, s 0.33, 0.5, m 0.67, 0.75, l 1, 1, x 1.33, 1.25.
     """
 
@@ -248,7 +249,8 @@ class _Head(nn.Module):
         x = self.stems[level](x)
         boxes = self.reg_convs[level](x)
         scores = [self.obj_preds[level](boxes), self.cls_preds[level](self.cls_convs[level](x))]
-        return torch.cat([self.reg_preds[level](boxes), torch.cat(scores, dim=1).sigmoid()], dim=1)
+        logits = torch.cat(scores, dim=1)
+        return torch.cat([self.reg_preds[level](boxes), logits if self.training else logits.sigmoid()], dim=1)
 
     def keep_person(self) -> None:
         kept = _predictions(self._hidden, 1)

@@ -207,25 +207,30 @@ def find_models() -> list[Finding]:
     """The models on this machine, first; then the cards that cannot be read."""
     try:
         from engines.backends.base import EngineError
-        from engines.catalog import DEFAULTS, FETCH, Catalog, MissingModelError
+        from engines.catalog import BETTER, DEFAULTS, FETCH, Catalog, MissingModelError, is_embedded
 
         catalog = Catalog.load()
     except ImportError as error:
         return [Finding("models", "missing", f"cannot be looked for: {error}", INSTALL)]
     except (EngineError, OSError) as error:
         return [Finding("models", "missing", str(error), "mend the card")]
-    there = [model.name + ("" if model.card else " (no card)") for model in catalog.models if model.path is not None]
+    there = [
+        model.name + (" (embedded)" if model.is_embedded else "" if model.card else " (no card)")
+        for model in catalog.models
+        if model.path is not None
+    ]
     faults = [Finding("card", "-", f"not read: {fault}", "mend or remove it") for fault in catalog.faults.values()]
-    absent = []
+    absent, modest = [], []
     for task, name in DEFAULTS.items():
         try:
-            catalog.default(task)
+            if is_embedded(catalog.default(task).path):
+                modest.append(BETTER[task])
         except MissingModelError:
             absent.append(name)
     detail = ", ".join(there) or "none"
     if absent:
         return [Finding("models", "-", detail, f"{FETCH} {' '.join(absent)}, or name files"), *faults]
-    return [Finding("models", "ok", detail), *faults]
+    return [Finding("models", "ok", detail, f"better: {FETCH} {' '.join(modest)}" if modest else ""), *faults]
 
 
 def find_space(folder: Path) -> Finding:

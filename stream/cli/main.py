@@ -13,7 +13,7 @@ from engines.backends.base import EngineError
 from stream.memory import use_few_arenas
 from stream.source import StreamError
 
-COMMANDS = ("play", "images", "models", "doctor", "bench", "eval")
+COMMANDS = ("play", "images", "models", "doctor", "bench", "eval", "train")
 """Each a module of this package with `add_parser` and `run`; `play` is meant where none is named."""
 _MODULES = {"eval": "evaluate"}
 """Those named otherwise than their command: Python has an `eval` of its own."""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from engines.backends.base import CHECKPOINTS
 from engines.cards import Accuracy
-from engines.catalog import Catalog, FoundModel, Model
+from engines.catalog import EMBEDDED, Catalog, FoundModel, Model
 from engines.download import fetch
 from engines.export import ExportOptions, Precision, export_found, put_export
 from engines.shelf import kept_verdicts
@@ -73,8 +73,9 @@ def _list(catalog: Catalog) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
-    places = {model.path.parent: "" for model in catalog.models if model.path is not None}
-    places = {folder: f"({i})" for i, folder in enumerate(places, 1)} | {catalog.cache: "cache"}
+    ours = {EMBEDDED: "embedded", catalog.cache: "cache"}
+    folders = dict.fromkeys(model.path.parent for model in catalog.models if model.path is not None)
+    places = {folder: f"({i})" for i, folder in enumerate((f for f in folders if f not in ours), 1)} | ours
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("name", overflow="fold")
     for column in ("task", "input", "licence"):

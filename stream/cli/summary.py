@@ -18,7 +18,7 @@ from stream.source import is_network
 
 
 def print_summary(session: Session, config: Config) -> None:
-    """Print frames, people, identities, speed, the time of each stage and where the outputs are."""
+    """Print frames, people, identities, speed, models, the time of each stage and where the outputs are."""
     console = Console(highlight=False)
     if len(session.feeds) > 1:
         console.print(feed_table(session.states()))
@@ -37,6 +37,7 @@ def print_summary(session: Session, config: Config) -> None:
     # The oldest frames of a file are those that waited for the models to load.
     if not live or config.show or not session.outputs:
         figures.add_row("frame age", ages_text(meter.age, (50, 95, 99) if live else (50, 95)))
+    figures.add_row("models", Text(session.models))
     for output in session.outputs:
         shown = output if is_network(output) else str(Path(output))
         figures.add_row("output", Text(shown, overflow="fold"))

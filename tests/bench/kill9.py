@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,6 @@ import av
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-ASSETS = Path(os.environ.get("POSESTREAM_ASSETS", ROOT.parent / "shared" / "assets"))
 CONTAINERS = ("mp4", "mov", "mkv", "webm", "ts")
 START_S = 60.0
 """The longest time that a run may take to its first frame."""
@@ -53,6 +51,7 @@ def killed_run(folder: Path, delay_s: float, *, flags: Sequence[str] = (), rate:
             give_up_at = time.monotonic() + START_S
             while not any(path.stat().st_size for path in folder.glob("out*.jsonl")):
                 if process.poll() is not None or time.monotonic() > give_up_at:
+                    process.kill()  # it would record for ever
                     raise RuntimeError(f"no frame came: {process.communicate()[0]}")
                 threading.Event().wait(LOOK_EVERY_S)
             threading.Event().wait(delay_s)
@@ -65,9 +64,7 @@ def killed_run(folder: Path, delay_s: float, *, flags: Sequence[str] = (), rate:
 def recorder(folder: Path, *flags: str, source: str) -> subprocess.Popen[str]:
     """The program, recording `source` in all containers and as JSONL."""
     outputs = [word for ending in (*CONTAINERS, "jsonl") for word in ("-o", str(folder / f"out.{ending}"))]
-    models = ["--detector", str(ASSETS / "models/yolox_nano.onnx"),
-              "--pose", str(ASSETS / "models/tinypose_128x96_dyn.onnx")]  # fmt: skip
-    command = [sys.executable, str(ROOT / "run.py"), "-s", source, *outputs, *models, *flags]
+    command = [sys.executable, str(ROOT / "run.py"), "-s", source, *outputs, *flags]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

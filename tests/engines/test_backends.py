@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from astronaut import DETECTOR, POSE
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from engines.backends import openvino_backend
 from engines.backends.base import Backend, EngineError, TensorSpec, complaint, open_backend
+from engines.cards import read_card
+from engines.guard import noise
 
 BACKENDS = ("openvino", "onnxruntime")
 Side = int | str | None
@@ -321,14 +324,24 @@ def test_a_complaint_is_the_last_line() -> None:
     assert complaint(RuntimeError("")) == "RuntimeError"
 
 
+@pytest.mark.parametrize("model", [DETECTOR, POSE], ids=["detector", "pose"])
+def test_backends_agree_on_the_embedded_models(model: Path) -> None:
+    card = read_card(model.with_suffix(".yaml"))
+    check_agreement(model, noise(card.input, 3))
+
+
 @pytest.mark.assets
 @pytest.mark.parametrize(
     ("model", "size"),
     [("yolox_nano", (416, 416)), ("rtmdet_nano_dyn", (320, 320)), ("tinypose_128x96_dyn", (128, 96))],
 )
 def test_backends_agree_on_real_models(assets: Path, model: str, size: tuple[int, int]) -> None:
-    path = assets / "models" / f"{model}.onnx"
     batch = np.random.default_rng(0).random((3, 3, *size), np.float32)
+    check_agreement(assets / "models" / f"{model}.onnx", batch)
+
+
+def check_agreement(path: Path, batch: NDArray[np.float32]) -> None:
+    """Both backends give the same numbers, to what sums in another order cost."""
     results = []
     for name in BACKENDS:
         backend = open_backend(path, backend=name, precision="fp32")

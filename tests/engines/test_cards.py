@@ -15,6 +15,7 @@ from engines.cards import (
     InputSpec,
     ModelCard,
     SourceRef,
+    TrainingNote,
     card_yaml,
     family_defaults,
     load_yaml,
@@ -60,6 +61,40 @@ def test_a_written_card_reads_back_the_same(tmp_path: Path) -> None:
     file = tmp_path / "card.yaml"
     file.write_text(card_yaml(card))
     assert read_card(file) == card
+
+
+TRAINED = """
+training:
+  command: run.py train pose labels.json*2 images --teacher tinypose
+  data: [labels.json, images]
+  rights: research only
+  teachers: [tinypose]
+  seed: 1
+  samples: 64000
+  hours: 1.5
+  machine: some CPU, 2 cores
+  date: 2026-12-01
+"""
+
+
+def test_a_card_says_how_its_model_was_trained(tmp_path: Path) -> None:
+    card = make_card("x", load_yaml(EXAMPLE + TRAINED))
+    assert card.training == TrainingNote(
+        command="run.py train pose labels.json*2 images --teacher tinypose",
+        data=("labels.json", "images"),
+        rights="research only",
+        teachers=("tinypose",),
+        seed=1,
+        samples=64000,
+        hours=1.5,
+        machine="some CPU, 2 cores",
+        date="2026-12-01",
+    )
+    file = tmp_path / "card.yaml"
+    file.write_text(card_yaml(card))
+    assert read_card(file) == card
+    with pytest.raises(EngineError, match=r"x: key training\.rights is missing"):
+        make_card("x", load_yaml(EXAMPLE + TRAINED.replace("  rights: research only\n", "")))
 
 
 @pytest.mark.parametrize(

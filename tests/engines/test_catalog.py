@@ -234,9 +234,43 @@ def test_with_nothing_named_the_folders_come_before_the_cache(tmp_path: Path) ->
     assert load_catalog([tmp_path / "mine"], tmp_path / "cache").default("pose").path.stem == "zz"
 
 
-def test_with_nothing_named_and_nothing_there_both_defaults_are_to_be_fetched(tmp_path: Path) -> None:
-    with pytest.raises(MissingModelError, match=r"no model to pose with .*models fetch yolox-nano rtmpose-s$"):
-        load_catalog([], tmp_path).resolve(None, "pose")
+def put_embedded(folder: Path) -> Path:
+    """A folder of a detector and a pose network as they come with the program."""
+    put(folder, "our-detect", "our-detect", "yolox")
+    put(folder, "our-pose", "our-pose")
+    return folder
+
+
+def test_with_nothing_named_and_nothing_there_the_embedded_models_run(tmp_path: Path) -> None:
+    catalog = load_catalog([], tmp_path / "cache", put_embedded(tmp_path / "weights"))
+    assert catalog.default("detect").path == tmp_path / "weights" / "our-detect.onnx"
+    assert catalog.resolve(None, "pose").path == tmp_path / "weights" / "our-pose.onnx"
+    assert catalog.resolve("our-pose", "pose").path == tmp_path / "weights" / "our-pose.onnx"
+    assert [model.name for model in catalog.models if model.is_embedded] == ["our-detect", "our-pose"]
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".pth"])
+@pytest.mark.parametrize("name", ["aa", "zz", "rtmpose-s"])
+def test_what_somebody_put_here_runs_before_the_embedded(tmp_path: Path, name: str, ending: str) -> None:
+    mine = put(tmp_path / "cache", name, name, ending=ending)
+    catalog = load_catalog([], tmp_path / "cache", put_embedded(tmp_path / "weights"))
+    assert catalog.default("pose").path == mine
+    assert catalog.default("detect").path.stem == "our-detect"
+
+
+def test_a_model_of_the_name_of_an_embedded_one_takes_its_place(tmp_path: Path) -> None:
+    mine = put(tmp_path / "mine", "my-file", "our-pose")
+    catalog = load_catalog([tmp_path / "mine"], tmp_path / "cache", put_embedded(tmp_path / "weights"))
+    assert catalog.find("our-pose").path == mine
+    assert not catalog.find("our-pose").is_embedded
+
+
+def test_where_the_embedded_models_are_lost_the_way_to_others_is_told(tmp_path: Path) -> None:
+    catalog = load_catalog([], tmp_path, tmp_path / "lost")
+    with pytest.raises(
+        MissingModelError, match=r"no model to pose with .* install it again.*fetch yolox-nano rtmpose-s$"
+    ):
+        catalog.resolve(None, "pose")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from astronaut import DETECTOR, POSE
 from fake_tensorrt import FakeTensorRt, LayerType, Tensor
 from onnx import TensorProto, helper, numpy_helper
 
@@ -250,6 +251,13 @@ def save_quantised(path: Path, zero: int) -> Path:
     )
 
 
+@pytest.mark.parametrize("model", [DETECTOR, POSE], ids=["detector", "pose"])
+def test_rtx_builds_the_embedded_models_for_five_generations_at_once(rtx: Library, model: Path) -> None:
+    engine = built(rtx, Order(model, None, "fp16", capabilities=GENERATIONS))
+    assert engine.outputs == tuple(output.name for output in onnx.load(model).graph.output)
+    assert 1e6 < len(engine.plan) < 60e6
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_rtx_builds_yolox_nano_for_five_generations_at_once(assets: Path, rtx: Library, precision: str) -> None:
     order = Order(assets / "models/yolox_nano_dynhw.onnx", (416, 416), precision, capabilities=GENERATIONS)
@@ -320,9 +328,7 @@ def test_rtx_builds_what_is_quantised_around_0_and_nothing_else(rtx: Library, tm
         built(rtx, order)
 
 
-def test_rtx_reports_an_interrupt_that_it_would_swallow_itself(
-    assets: Path, rtx: Library, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_rtx_reports_an_interrupt_that_it_would_swallow_itself(rtx: Library, capfd: pytest.CaptureFixture[str]) -> None:
     told = threading.Event()
 
     @contextmanager
@@ -334,7 +340,7 @@ def test_rtx_reports_an_interrupt_that_it_would_swallow_itself(
         told.set()
         raise KeyboardInterrupt
 
-    order = Order(assets / "models/tinypose_256x192_dyn.onnx", None, "fp32", capabilities=("8.9",))
+    order = Order(POSE, None, "fp32", capabilities=("8.9",))
     with pytest.raises(KeyboardInterrupt):
         build_engine(rtx, order, tell, on_device=after_the_interrupt)
     assert capfd.readouterr().err == ""

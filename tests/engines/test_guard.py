@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from astronaut import BOX, POSE, photograph
 from fake_engines import DETECT_CARD, POSE_CARD, FakeFinder, FakePoser
 
 from engines.backends.base import open_backend
-from engines.cards import InputSpec, ModelCard
+from engines.cards import InputSpec, ModelCard, read_card
 from engines.guard import DRAWN, Difference, compare, judge, noise
 from engines.verdict import BARS
 from engines.yolo import PersonDetector
@@ -132,6 +133,17 @@ def test_a_detector_that_gives_no_numbers_is_refused() -> None:
     assert not verdict.passed
 
 
+def test_the_embedded_pose_network_agrees_with_itself_and_not_with_one_that_is_off() -> None:
+    card = read_card(POSE.with_suffix(".yaml"))
+    with closing(open_backend(POSE, precision="fp32")) as backend:
+        same = judge(backend, backend, card, "fp16", [photograph()], [BOX[None]])
+        worse = judge(_Shifted(backend), backend, card, "int8", [photograph()], [BOX[None]])
+    assert same.relative == 0
+    assert same.passed
+    assert not worse.passed
+
+
+@pytest.mark.assets
 def test_real_networks_agree_with_themselves_and_not_with_other_weights(assets: Path) -> None:
     """TinyPose knows the drawn people: OKS counts; its sibling of another input is another network."""
     card = ModelCard(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from astronaut import DETECTOR, POSE
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.backends.base import EngineError, TensorSpec
 from engines.backends.onnx_file import describe, describe_by_onnxruntime, describe_by_openvino
-from engines.cards import NO_FLAGS, CardFlags, InputSpec, Task, make_card
+from engines.cards import NO_FLAGS, CardFlags, InputSpec, Task, make_card, read_card
 from engines.catalog import Catalog
 from engines.guess import Guess, apply_flags, check_joints, choose_size, guess_card
 from engines.opening import OpenModel, open_model
@@ -330,6 +332,16 @@ def test_a_file_that_is_no_onnx_is_refused_in_one_line(
 def test_describing_no_file_is_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such file"):
         describe(tmp_path / "gone.onnx")
+
+
+@pytest.mark.parametrize("model", [DETECTOR, POSE], ids=["detector", "pose"])
+def test_the_embedded_models_are_guessed_as_their_cards_say(model: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.onnx"
+    shutil.copy(model, bare)
+    card = read_card(model.with_suffix(".yaml"))
+    guessed = opened(bare, card.task).card
+    for key in ("family", "input", "letterbox", "pad", "skeleton"):
+        assert getattr(guessed, key) == getattr(card, key), key
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
+from astronaut import photograph
 
 torch = pytest.importorskip("torch")
 
@@ -62,9 +60,8 @@ def test_a_frame_of_the_inputs_size_is_copied() -> None:
     np.testing.assert_array_equal(image, kept)
 
 
-@pytest.mark.assets
-def test_a_photograph_is_opencvs(assets: Path) -> None:
-    image = cv2.imread(str(assets / "images" / "zidane.jpg"))
+def test_a_photograph_is_opencvs() -> None:
+    image = photograph()
     (picture,) = painted([image], (416, 416), "top-left")
     off = np.abs(picture - fit(image.shape[:2], (416, 416), "top-left").paint(image, 114))
     assert off.max() <= 1

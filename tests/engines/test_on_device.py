@@ -6,7 +6,7 @@ They are held against themselves on arrays, with the same network on both sides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+from astronaut import DETECTOR, FRAMES, POSE, view
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
 from engines.backends.base import Backend, EngineError, TensorSpec, open_backend  # noqa: E402
-from engines.cards import Family, ModelCard, make_card  # noqa: E402
+from engines.cards import Family, ModelCard, make_card, read_card  # noqa: E402
 from engines.heatmap import Decode  # noqa: E402
 from engines.hrnet import PoseEstimator, PoseOptions  # noqa: E402
 from engines.images import ImageBatch  # noqa: E402
@@ -263,6 +264,32 @@ def tinypose(assets: Path) -> Iterator[Backend]:
     path = assets / "models" / "tinypose_256x192_dyn.onnx"
     with closing(open_backend(path, input_size=(256, 192), backend="onnxruntime")) as backend:
         yield backend
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[dict[Path, Backend]]:
+    """The models that come with the program, by file."""
+    with ExitStack() as stack:
+        yield {
+            path: stack.enter_context(closing(open_backend(path, backend="onnxruntime"))) for path in (DETECTOR, POSE)
+        }
+
+
+@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 rounds the positions of a crop to 1/32 pixel")
+@pytest.mark.parametrize("decode", ["quarter", "dark"])
+def test_views_of_a_real_person_have_the_same_person_and_pose(embedded: dict[Path, Backend], decode: Decode) -> None:
+    frames = [view(index) for index in range(0, FRAMES, 6)]
+    finder, poser = (read_card(path.with_suffix(".yaml")) for path in (DETECTOR, POSE))
+    wanted = PersonDetector(embedded[DETECTOR], finder).detect(frames)
+    found = PersonDetector(OnTensors(embedded[DETECTOR]), finder).detect(frames)
+    assert [len(one.boxes) for one in wanted] == [1] * len(frames)
+    assert_same_people(found, wanted, within=0.1)
+    boxes, options = [one.boxes for one in wanted], PoseOptions(decode, max_batch=8)
+    poses = PoseEstimator(embedded[POSE], poser, options).estimate(frames, boxes)
+    off = keypoints_off(PoseEstimator(OnTensors(embedded[POSE]), poser, options).estimate(frames, boxes), poses)
+    seen = np.concatenate([one.scores for one in poses]) > 0.3  # of those that the picture lacks any place may win
+    assert seen[:, :3].all(), "nose and eyes"
+    assert off[seen].max() < 0.05
 
 
 @pytest.mark.assets

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astronaut import DETECTOR, POSE
 from fake_tensorrt import FakeLauncher, FakeTensorRt
 
 from engines.backends.base import EngineError
@@ -134,12 +135,12 @@ def test_elsewhere_has_to_be_named(model: Path) -> None:
         build_elsewhere(library, Order(model, None, "fp32"), model.parent, lambda _: None)
 
 
-def test_rtx_itself_builds_for_elsewhere_and_loads_nothing_here(assets: Path, tmp_path: Path) -> None:
+def test_rtx_itself_builds_for_elsewhere_and_loads_nothing_here(tmp_path: Path) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
     library = Library(trt, "TensorRT-RTX")
     model = tmp_path / "nano.onnx"
-    shutil.copyfile(assets / "models/yolox_nano_dynhw.onnx", model)
-    order = Order(model, (416, 416), "fp16", capabilities=("8.6", "8.9"))
+    shutil.copyfile(DETECTOR, model)
+    order = Order(model, None, "fp16", capabilities=("8.6", "8.9"))
     path = build_elsewhere(library, order, tmp_path, lambda _: None)
     assert path.name == "nano-fp16-sm86-sm89.engine"
     stored = Workshop(library, ADA, tmp_path / "cache").engine(order, pytest.fail)
@@ -150,10 +151,10 @@ def test_rtx_itself_builds_for_elsewhere_and_loads_nothing_here(assets: Path, tm
         TensorRtBackend(stored, library, "cpu", FakeLauncher(FakeTensorRt()))
 
 
-def test_without_a_gpu_it_is_told_before_anything_is_built(assets: Path) -> None:
+def test_without_a_gpu_it_is_told_before_anything_is_built() -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("tensorrt_rtx")
     if torch.cuda.is_available():
         pytest.skip("a GPU is here; tests/gpu opens engines")
     with pytest.raises(EngineError, match=r"device cuda:0: torch .* has 0 GPUs here; see run.py doctor"):
-        open_tensorrt(assets / "models/tinypose_256x192_dyn.onnx", None, "auto", "auto")
+        open_tensorrt(POSE, None, "auto", "auto")

@@ -7,10 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from astronaut import DETECTOR, FRAMES, photograph, seen_box, view
 from numpy.typing import NDArray
 
 from engines.backends.base import EngineError, TensorSpec, open_backend
-from engines.cards import Family, InputSpec, ModelCard, make_card
+from engines.cards import Family, InputSpec, ModelCard, make_card, read_card
+from engines.nms import box_iou
+from engines.results import Image
 from engines.yolo import DetectorOptions, PersonDetector
 
 Floats = NDArray[np.float32]
@@ -220,15 +223,36 @@ def test_real_models_find_the_people_on_the_street(
     assert (away[:, [1, 3]] < 80).all()
 
 
+def test_the_embedded_model_finds_the_astronaut_wherever_the_camera_looks() -> None:
+    indices = range(0, FRAMES, 6)
+    with closing(open_backend(DETECTOR, precision="fp32")) as backend:
+        found = PersonDetector(backend, read_card(DETECTOR.with_suffix(".yaml"))).detect([view(i) for i in indices])
+    for index, one in zip(indices, found, strict=True):
+        assert len(one.boxes) == 1
+        assert box_iou(one.boxes, seen_box(index)[None])[0, 0] > 0.6  # her helmet may count as hers
+
+
+def check_alike(detector: PersonDetector, images: list[Image]) -> None:
+    """What is found in each picture alone is what is found among the others."""
+    together = detector.detect(images)
+    assert sum(len(found.boxes) for found in together) >= len(images)
+    for image, among in zip(images, together, strict=True):
+        (alone,) = detector.detect([image])
+        np.testing.assert_allclose(among.boxes, alone.boxes, atol=0.5)
+        np.testing.assert_allclose(among.scores, alone.scores, atol=1e-3)
+
+
+def test_views_of_one_person_are_judged_alike_alone_and_among_others() -> None:
+    with closing(open_backend(DETECTOR, precision="fp32")) as backend:
+        detector = PersonDetector(backend, read_card(DETECTOR.with_suffix(".yaml")))
+        check_alike(detector, [photograph(), view(0), view(12)])
+
+
 @pytest.mark.assets
 def test_a_picture_is_judged_alike_alone_and_among_others(assets: Path) -> None:
     images = [cv2.imread(str(assets / "images" / name)) for name in ("bus.jpg", "zidane.jpg", "image1.jpg")]
     with real_detector(assets, "rtmdet_nano_dyn", "rtmdet", (320, 320)) as detector:
-        together = detector.detect(images)
-        for image, among in zip(images, together, strict=True):
-            (alone,) = detector.detect([image])
-            np.testing.assert_allclose(among.boxes, alone.boxes, atol=0.5)
-            np.testing.assert_allclose(among.scores, alone.scores, atol=1e-3)
+        check_alike(detector, images)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astronaut import POSE, SIZE
 from fakes import FakeSink, make_result
 
 from engines.backends.base import EngineError
@@ -21,29 +23,27 @@ from stream.render import Style
 from stream.sinks.writer import QUEUE, Writer
 
 
-def config_for(assets: Path, clip: str, **keys: Any) -> Config:
-    models = {
-        "detector": str(assets / "models" / "yolox_nano.onnx"),
-        "pose": str(assets / "models" / "tinypose_256x192_dyn.onnx"),
-    }
-    return build_options(Config, {"source": str(assets / "video" / clip), "models": models, **keys})
+def config_for(clip: Path, **keys: Any) -> Config:
+    """Of a run by the models that come with the program, as none is named."""
+    return build_options(Config, {"source": str(clip), **keys})
 
 
-def test_results_come_one_after_another_without_windows_or_files(assets: Path) -> None:
-    with open_session(config_for(assets, "mmaction2_demo_skeleton.mp4", input={"end_s": 0.3})) as session:
+def test_results_come_one_after_another_without_windows_or_files(astronaut_clip: Path) -> None:
+    with open_session(config_for(astronaut_clip, input={"end_s": 0.3})) as session:
         results = list(session)
-    assert [result.frame.index for result in results] == list(range(9))
-    assert all(result.tracks.ids.tolist() == [1, 2] for result in results)
-    assert results[0].poses.keypoints.shape == (2, 17, 2)
-    inside = (results[0].poses.keypoints >= -50) & (results[0].poses.keypoints <= (1970, 1130))
+    assert [result.frame.index for result in results] == list(range(8))
+    assert all(result.tracks.ids.tolist() == [1] for result in results)
+    assert results[0].poses.keypoints.shape == (1, 17, 2)
+    height, width = SIZE
+    inside = (results[0].poses.keypoints >= -100) & (results[0].poses.keypoints <= (width + 100, height + 100))
     assert inside.all()
     assert session.warnings == ()
     assert [stage.name for stage in session.meter.stages()] == ["detect", "pose", "track", "smooth", "output"]
 
 
-def test_stop_ends_the_iteration_and_the_threads(assets: Path) -> None:
+def test_stop_ends_the_iteration_and_the_threads(astronaut_clip: Path) -> None:
     results = []
-    with open_session(config_for(assets, "intel_one-by-one-person-detection.mp4")) as session:
+    with open_session(config_for(astronaut_clip)) as session:
         for result in session:
             results.append(result)
             if len(results) == 5:
@@ -52,30 +52,49 @@ def test_stop_ends_the_iteration_and_the_threads(assets: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("capture")]
 
 
-def test_notes_tell_source_models_and_what_they_run_on(assets: Path) -> None:
-    with open_session(config_for(assets, "fiyud_dance.mp4")) as session:
+def test_notes_tell_source_models_and_what_they_run_on(astronaut_clip: Path) -> None:
+    with open_session(config_for(astronaut_clip)) as session:
         source, detector, pose = session.notes
-    assert "720x1280, 30 fps, 267 frames (every frame)" in source
-    assert "YOLOX raw, 416x416" in detector
+    assert "320x288, 24 fps, 48 frames (every frame)" in source
+    assert detector.startswith("detector: posestream-detect: YOLOX raw, ")
     assert "OpenVINO CPU" in detector
-    assert "heat maps, 256x192" in pose
+    assert pose.startswith("pose: posestream-pose: heat maps, 256x192")
 
 
-def test_models_that_are_open_serve_one_run_after_another(assets: Path) -> None:
-    config = config_for(assets, "mmaction2_demo_skeleton.mp4", input={"end_s": 0.2})
+def test_the_summary_names_the_models_and_better_ones_than_the_embedded(astronaut_clip: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.onnx"
+    shutil.copy(POSE, mine)
+    for keys, summary in (
+        (
+            {},
+            "posestream-detect (embedded), posestream-pose (embedded); better: python run.py models fetch yolox-s"
+            " hrnet-w32, then --detector yolox-s --pose hrnet-w32",
+        ),
+        (
+            {"pose": str(mine)},
+            "posestream-detect (embedded), mine; better: python run.py models fetch yolox-s, then --detector yolox-s",
+        ),
+    ):
+        config = config_for(astronaut_clip, models={"precision": "fp32", **keys})
+        with open_models(config.models) as models:
+            assert models.summary == summary
+
+
+def test_models_that_are_open_serve_one_run_after_another(astronaut_clip: Path) -> None:
+    config = config_for(astronaut_clip, input={"end_s": 0.2}, models={"precision": "fp32"})
     with open_models(config.models) as models:
         runs = []
         for _ in range(2):
             with open_session(config, models) as session:
                 runs.append([result.poses.keypoints for result in session])
-    assert len(runs[0]) == 6
+    assert len(runs[0]) == 5
     assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-def test_an_error_while_opening_leaves_no_output_and_no_thread(assets: Path, tmp_path: Path) -> None:
+def test_an_error_while_opening_leaves_no_output_and_no_thread(astronaut_clip: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
-    config = config_for(assets, "fiyud_dance.mp4", output=outputs)
+    config = config_for(astronaut_clip, output=outputs)
     config = replace(config, models=replace(config.models, pose=str(tmp_path / "bad.onnx")))
     before = set(threading.enumerate())  # NNCF's tests leave a pool of its own
     with pytest.raises(EngineError, match=r"bad\.onnx"), open_session(config):
@@ -143,11 +162,11 @@ def fail_at(index: int, config: Config) -> None:
                 raise RuntimeError("the user's own")
 
 
-def test_a_run_that_fails_leaves_the_file_that_had_the_name(assets: Path, tmp_path: Path) -> None:
+def test_a_run_that_fails_leaves_the_file_that_had_the_name(astronaut_clip: Path, tmp_path: Path) -> None:
     film, records = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     film.write_bytes(b"old")
     with pytest.raises(RuntimeError, match="the user's own"):
-        fail_at(3, config_for(assets, "fiyud_dance.mp4", output=[str(film), str(records)], overwrite=True))
+        fail_at(3, config_for(astronaut_clip, output=[str(film), str(records)], overwrite=True))
     assert film.read_bytes() == b"old"
     assert (tmp_path / "out.part.mp4").stat().st_size > 1000
     assert len(records.read_text().splitlines()) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from astronaut import write_clip
 from rich.console import Console
 
 from stream.bench import Efficiency
@@ -34,17 +35,11 @@ def test_copies_are_told_where_there_were_some(capsys: pytest.CaptureFixture[str
 
 
 def test_a_clip_is_timed_without_the_encoder_where_that_is_asked_for(
-    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = tmp_path / "short.mp4"
-    source = assets / "video" / "mmaction2_test_video_structuralize.mp4"
-    models = [
-        "--detector", str(assets / "models" / "yolox_nano.onnx"),
-        "--pose", str(assets / "models" / "tinypose_128x96_dyn.onnx"),
-    ]  # fmt: skip
-    assert main(["-s", str(source), "-o", str(clip), "--end", "0.2", *models]) == 0
-    capsys.readouterr()
-    assert main(["bench", str(clip), "--no-encode", *models]) == 0
+    write_clip(clip, 6)
+    assert main(["bench", str(clip), "--no-encode"]) == 0
     out = capsys.readouterr().out
     assert "6 frames in" in out
     assert "encode 0.00" in out

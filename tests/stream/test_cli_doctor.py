@@ -54,7 +54,7 @@ def test_this_machine_can_do_the_main_job(capsys: pytest.CaptureFixture[str]) ->
     assert time.monotonic() - begun < 10  # 0.8 s on an idle machine
     out, err = capsys.readouterr()
     assert err == ""
-    assert "The main job can run here, on the CPU, once there are models." in out
+    assert "The main job can run here, on the CPU." in out
     said = rows(out)
     for what in ("Python", "packages", "OpenVINO", "decoders", "encoders", "sound", "containers", "disk"):
         assert said[what].startswith("ok "), what
@@ -62,7 +62,10 @@ def test_this_machine_can_do_the_main_job(capsys: pytest.CaptureFixture[str]) ->
     assert "CPU" in said["OpenVINO"]
     assert said["encoders"].startswith("ok libx264 ")
     assert said["display"] == "- there is none (DISPLAY is not set); use --output, or run under xvfb-run"
-    assert said["models"].startswith("- none; python run.py models fetch ")
+    assert said["models"] == (
+        "ok posestream-detect (embedded), posestream-pose (embedded);"
+        " better: python run.py models fetch yolox-s hrnet-w32"
+    )
     assert said["GPU"] == "- no NVIDIA driver; not needed on a CPU"
 
 
@@ -157,8 +160,10 @@ def test_models_are_found_where_the_catalogue_looks(tmp_path: Path, monkeypatch:
     (folder / "bad.yaml").write_text("name: bad\nno: card\n")
     monkeypatch.setenv("POSESTREAM_MODELS", str(folder))
     models, fault = doctor.find_models()
-    assert (models.state, models.detail) == ("-", "mine (no card)")
-    assert models.remedy.startswith("python run.py models fetch ")
+    assert (models.state, models.detail) == (
+        "ok", "mine (no card), posestream-detect (embedded), posestream-pose (embedded)"
+    )  # fmt: skip
+    assert models.remedy == "better: python run.py models fetch yolox-s hrnet-w32"
     assert "bad.yaml" in fault.detail
 
 

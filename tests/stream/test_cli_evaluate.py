@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from astronaut import FRAMES, JOINTS, SIZE, seen_box, seen_points, write_views
 
 from engines.coco import CocoPicture, PoseRules
 from engines.evaluate import WorstPerson
@@ -24,6 +25,39 @@ def coco(assets: Path, *words: str) -> int:
     return main(
         ["eval", "coco", str(folder / "test_coco.json"), "--pose", str(models / "tinypose_256x192_dyn.onnx"), *words]
     )
+
+
+def annotated(folder: Path) -> Path:
+    """Four views of one person as COCO annotates her: her box, and where her joints are."""
+    order = [COCO17.names.index(name) for name in JOINTS]
+    images, people = [], []
+    for number, path in enumerate(write_views(folder)):
+        frame = number * FRAMES // 4
+        joints = np.zeros((17, 3))
+        joints[order] = np.c_[seen_points(frame), np.full(len(JOINTS), 2)]
+        x1, y1, x2, y2 = seen_box(frame).tolist()
+        box = [x1, y1, x2 - x1, y2 - y1]
+        images.append({"id": number, "file_name": path.name, "height": SIZE[0], "width": SIZE[1]})
+        people.append({
+            "id": number + 1, "image_id": number, "category_id": 1, "iscrowd": 0, "bbox": box, "area": box[2] * box[3],
+            "keypoints": joints.ravel().tolist(), "num_keypoints": len(JOINTS),
+        })  # fmt: skip
+    truth = folder / "astronaut.json"
+    truth.write_text(json.dumps({"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}))
+    return truth
+
+
+def test_with_nothing_named_the_embedded_models_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores, worst = tmp_path / "scores.json", tmp_path / "worst"
+    words = ["--boxes", "truth", "--boxes", "detector", "--flip", "off", "--json", str(scores)]
+    assert main(["eval", "coco", str(annotated(tmp_path)), *words, "--save-worst", "2", "--worst-to", str(worst)]) == 0
+    assert "astronaut.json: 4 pictures, 4 people with key points" in capsys.readouterr().out
+    rows = json.loads(scores.read_text())["rows"]
+    assert [row["scored"] for row in rows] == ["boxes", "poses", "poses"]
+    assert rows[0]["boxes"] == rows[2]["boxes"] != rows[1]["boxes"] == "ground truth"
+    assert rows[0]["ap"] > 0.2
+    assert min(row["ap"] for row in rows[1:]) > 0.3, "by joints that were marked by eye"
+    assert [len(list(folder.iterdir())) for folder in worst.iterdir()] == [2, 2]
 
 
 @pytest.mark.assets

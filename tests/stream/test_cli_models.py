@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astronaut import POSE
 
 from engines.backends.base import EngineError
 from engines.cards import read_card
+from engines.catalog import EMBEDDED
 from stream.cli import models
 
 CARD = """\
@@ -46,9 +48,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def address(assets: Path) -> Iterator[str]:
-    """The real models on a server on loopback."""
-    handler = functools.partial(_Quiet, directory=str(assets / "models"))
+def address() -> Iterator[str]:
+    """Real models on a server on loopback."""
+    handler = functools.partial(_Quiet, directory=str(EMBEDDED))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, name="test server")
         thread.start()
@@ -83,6 +85,9 @@ def test_the_list_is_one_line_a_model(folders: Path, capsys: pytest.CaptureFixtu
     assert ["hrnet-w48-mpii", "pose", "256x256", "Apache-2.0", "~254", "PCKh", "90.1", "fetch"] in lines
     assert ["yolox-human-x", "detect", "640x640", "Apache-2.0", "~396", "person", "61.3", "fetch"] in lines
     assert ["(1):", str(folders / "mine")] in lines
+    ours = [(*line[:2], line[-1]) for line in lines if line and line[0].startswith("posestream-")]
+    assert ours == [("posestream-detect", "detect", "embedded"), ("posestream-pose", "pose", "embedded")]
+    assert ["embedded:", str(EMBEDDED)] in lines
 
 
 def test_the_list_says_which_cards_cannot_be_read(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,10 +110,10 @@ def test_the_table_fits_eighty_columns(
 
 
 def test_fetch_says_what_from_where_and_how_large_first(
-    folders: Path, address: str, assets: Path, capsys: pytest.CaptureFixture[str]
+    folders: Path, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content = (assets / "models" / "tinypose_128x96_dyn.onnx").read_bytes()
-    url = f"{address}/tinypose_128x96_dyn.onnx"
+    content = POSE.read_bytes()
+    url = f"{address}/{POSE.name}"
     put_card(folders / "mine", "tiny", url, hashlib.sha256(content).hexdigest())
     assert run("fetch", "tiny") == 0
     target = folders / "posestream" / "tiny.onnx"
@@ -123,14 +128,14 @@ def test_fetch_says_what_from_where_and_how_large_first(
 
 def test_fetch_puts_several_into_another_folder(folders: Path, address: str) -> None:
     for name in ("a", "b"):
-        put_card(folders / "mine", name, f"{address}/yolox_nano.onnx")
+        put_card(folders / "mine", name, f"{address}/{POSE.name}")
     assert run("fetch", "a", "b", "--to", str(folders / "usb")) == 0
     assert sorted(file.name for file in (folders / "usb").glob("*.onnx")) == ["a.onnx", "b.onnx"]
     assert not (folders / "posestream").exists()
 
 
 def test_fetch_of_an_unknown_name_fetches_nothing(folders: Path, address: str) -> None:
-    put_card(folders / "mine", "a", f"{address}/yolox_nano.onnx")
+    put_card(folders / "mine", "a", f"{address}/{POSE.name}")
     with pytest.raises(EngineError, match="yolox-nanno: no such model; did you mean yolox-nano"):
         run("fetch", "a", "yolox-nanno")
     assert not (folders / "posestream").exists()
@@ -187,9 +192,9 @@ def test_export_puts_the_onnx_and_its_card_into_a_folder(folders: Path, weights:
     assert read_card(folders / "usb" / "one-fp16.yaml").input.size == (64, 96)
 
 
-def test_export_of_an_onnx_is_refused(folders: Path, assets: Path) -> None:
-    with pytest.raises(ValueError, match=r"yolox_nano\.onnx: is no checkpoint; wanted a file that ends in \.pth"):
-        run("export", str(assets / "models" / "yolox_nano.onnx"))
+def test_export_of_an_onnx_is_refused(folders: Path) -> None:
+    with pytest.raises(ValueError, match=r"posestream-pose\.onnx: is no checkpoint; wanted a file that ends in \.pth"):
+        run("export", "posestream-pose")
 
 
 def test_export_of_what_is_not_here_says_how_to_fetch_it(folders: Path) -> None:

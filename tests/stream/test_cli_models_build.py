@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from astronaut import DETECTOR, write_views
 
 from engines import fronts
 from engines.backends.base import EngineError
@@ -32,10 +33,10 @@ VERDICT = Verdict(
 
 
 @pytest.fixture
-def folders(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder `mine` with a detector, named by POSESTREAM_MODELS, and an empty cache, both under what is returned."""
     (tmp_path / "mine").mkdir()
-    shutil.copy(assets / "models" / "yolox_nano.onnx", tmp_path / "mine" / "yolox_nano.onnx")
+    shutil.copy(DETECTOR, tmp_path / "mine" / "finder.onnx")
     monkeypatch.setenv("POSESTREAM_MODELS", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
@@ -57,10 +58,12 @@ def make_pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.assets
 def test_a_precision_is_built_and_listed(folders: Path, assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On these pictures bf16 of YOLOX-nano finds the boxes of fp32."""
     if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bf16")
+    shutil.copy(assets / "models" / "yolox_nano.onnx", folders / "mine" / "yolox_nano.onnx")
     assert run("build", "yolox_nano", "--precision", "bf16", "--guard", str(assets / "images")) == 0
     first, second, third, last = capsys.readouterr().out.splitlines()
     assert first == "yolox_nano: comparing bf16 with fp32"
@@ -74,6 +77,25 @@ def test_a_precision_is_built_and_listed(folders: Path, assets: Path, capsys: py
     assert second in out
 
 
+def test_an_embedded_model_is_built_and_listed(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    write_views(tmp_path)
+    words = ["--precision", "bf16", "--guard", str(tmp_path / "view-*.jpg"), "--force"]
+    assert run("build", "posestream-detect", *words) == 0
+    first, second, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "posestream-detect: comparing bf16 with fp32"
+    assert second.startswith("posestream-detect: bf16 ")
+    assert "; 12 drawn pictures and 4 given ones with 4 people (" in second
+    built = folders / "posestream" / "built" / "posestream-detect-bf16-"
+    assert last.startswith(f"posestream-detect: the verdict is in {built}")
+    assert run("list") == 0
+    assert second in capsys.readouterr().out
+
+
+@pytest.mark.assets
 def test_what_was_built_is_used_from_then_on(folders: Path, assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of TinyPose at 128x96 the heat maps in bf16 are near enough to those in fp32 with a front in fp32."""
     if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -95,13 +117,13 @@ def test_what_was_built_is_used_from_then_on(folders: Path, assets: Path, capsys
 def test_an_engine_for_another_machine_lies_beside_the_model(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorrt_rtx")
     pytest.importorskip("onnx")
-    assert run("build", "yolox_nano", "--sm", "89", "--sm", "12.0", "--max-batch", "4") == 0
-    engine = folders / "mine" / "yolox_nano-fp16-sm89-sm120.engine"
+    assert run("build", "finder", "--sm", "89", "--sm", "12.0", "--max-batch", "4") == 0
+    engine = folders / "mine" / "finder-fp16-sm89-sm120.engine"
     stored = read_engine(engine)
     assert (stored.key.capability, stored.key.profile) == ("8.9 12.0", "batches of 1 to 4")
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        f"yolox_nano: engine in fp16 for compute capability 8.9 12.0: {engine}",
-        "yolox_nano: not compared with fp32, as it does not run here; it is used where it lies beside yolox_nano.onnx",
+        f"finder: engine in fp16 for compute capability 8.9 12.0: {engine}",
+        "finder: not compared with fp32, as it does not run here; it is used where it lies beside finder.onnx",
     ]
 
 
@@ -111,7 +133,7 @@ def test_without_tensorrt_the_way_to_it_is_told(folders: Path, monkeypatch: pyte
     with pytest.raises(
         EngineError, match=r"--sm takes TensorRT-RTX, which is not installed .*; pip install tensorrt-rtx"
     ):
-        run("build", "yolox_nano", "--sm", "89")
+        run("build", "finder", "--sm", "89")
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("89", "8.9"), ("8.9", "8.9"), ("120", "12.0"), ("12.0", "12.0")])
@@ -122,7 +144,7 @@ def test_a_compute_capability_may_have_its_point_or_not(text: str, wanted: str) 
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (("yolox_nano", "--guard", "MINE"), StreamError, "no pictures there"),
+        (("finder", "--guard", "MINE"), StreamError, "no pictures there"),
     ],
 )
 def test_what_cannot_be_built_is_told_in_one_line(
@@ -136,7 +158,7 @@ def test_what_cannot_be_built_is_told_in_one_line(
 def test_a_precision_of_no_kind_is_misuse(folders: Path) -> None:
     for flags in (("--precision", "int4"), ("--sm", "8.9a")):
         with pytest.raises(SystemExit) as raised:
-            run("build", "yolox_nano", *flags)
+            run("build", "finder", *flags)
         assert raised.value.code == 2
 
 
@@ -173,6 +195,7 @@ def test_pictures_come_from_all_over_a_clip(make_clip: Callable[..., Path]) -> N
     assert len(read_pictures(str(clip), 100)) == 10
 
 
+@pytest.mark.assets
 def test_a_refusal_exits_1_with_the_figures(
     folders: Path, assets: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from astronaut import DETECTOR, POSE
 
 from stream.age import Drops
 from stream.cli.main import main
@@ -18,10 +19,9 @@ TEST_DEVICE = "lavfi:testsrc2=size=320x240:rate=20:duration=1,realtime"
 
 
 @pytest.fixture
-def models(assets: Path) -> list[str]:
+def models() -> list[str]:
     """Flags that name two models by path."""
-    folder = assets / "models"
-    return ["--detector", str(folder / "yolox_nano.onnx"), "--pose", str(folder / "tinypose_256x192_dyn.onnx")]
+    return ["--detector", str(DETECTOR), "--pose", str(POSE)]
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,13 @@ def test_a_run_that_was_too_slow_for_every_frame_fails_and_says_why(
 
 
 def test_of_a_file_every_frame_is_shown_whatever_age_was_promised(
-    assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+    astronaut_clip: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = tmp_path / "out.jsonl"
-    clip = str(assets / "video" / "mmaction2_demo_skeleton.mp4")
-    assert main(["-s", clip, "-o", str(records), *models, "--end", "0.2", "--max-age", "1ms"]) == 0
+    assert main(["-s", str(astronaut_clip), "-o", str(records), *models, "--end", "0.2", "--max-age", "1ms"]) == 0
     assert "every frame, of whatever age: max_age_s is for live sources" in capsys.readouterr().err
     rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
-    assert [row["frame"] for row in rows] == list(range(6))
+    assert [row["frame"] for row in rows] == list(range(5))
 
 
 def rows_of(records: Path) -> dict[str, list[int]]:
@@ -135,18 +134,17 @@ def rows_of(records: Path) -> dict[str, list[int]]:
 
 
 def test_several_sources_run_together_and_one_that_is_dead_holds_up_none(
-    assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+    astronaut_clip: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip = assets / "video" / "mmaction2_demo_skeleton.mp4"
     listing = tmp_path / "all.streams"
-    text = f"dead = rtsp://me:Sesame7@127.0.0.1:9/live\nclip = {clip}\n{TEST_DEVICE}\n{TEST_DEVICE}\n"
+    text = f"dead = rtsp://me:Sesame7@127.0.0.1:9/live\nclip = {astronaut_clip}\n{TEST_DEVICE}\n{TEST_DEVICE}\n"
     listing.write_text(text, encoding="utf-8")
     films, records = tmp_path / "films" / "{source}.mkv", tmp_path / "all.jsonl"
     flags = ["-s", str(listing), "-o", str(films), "-o", str(records), *models, "--end", "0.5", "--retries", "1"]
     assert main(flags) == 1
     told = capsys.readouterr()
     found = rows_of(records)
-    assert found.pop("clip") == list(range(15))
+    assert found.pop("clip") == list(range(12))
     assert sorted(found) == ["lavfi", "lavfi-2"]
     assert all(frames == sorted(set(frames)) for frames in found.values())
     assert sorted(path.name for path in films.parent.iterdir()) == [
@@ -156,20 +154,19 @@ def test_several_sources_run_together_and_one_that_is_dead_holds_up_none(
     assert "given up, as --retries 1 allows no more" in told.err
     assert "source lavfi-2: lavfi:testsrc2" in told.err
     assert "Sesame7" not in told.err + told.out
-    assert re.search(r"clip +15 +\d+ +0 +0 +0 +\d+/\d+/\d+ +0 +ended", told.out)
+    assert re.search(r"clip +12 +\d+ +0 +0 +0 +\d+/\d+/\d+ +0 +ended", told.out)
     assert re.search(r"dead +0 +0 +0 +0 +0 +- +0 +failed", told.out)
 
 
 def test_a_film_in_real_time_is_live_and_plays_as_often_as_asked(
-    assets: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+    astronaut_clip: Path, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip = str(assets / "video" / "mmaction2_demo_skeleton.mp4")
     records = tmp_path / "out.jsonl"
-    flags = ["-s", clip, "-o", str(records), *models, "--end", "0.3", "--realtime", "--loop", "3", "--policy", "every"]
-    assert main(flags) == 0
+    flags = ["--end", "0.3", "--realtime", "--loop", "3", "--policy", "every"]
+    assert main(["-s", str(astronaut_clip), "-o", str(records), *models, *flags]) == 0
     told = capsys.readouterr()
     assert "(live: every frame, however old it grows)" in told.err
-    assert rows_of(records) == {"mmaction2_demo_skeleton.mp4": list(range(27))}
+    assert rows_of(records) == {"astronaut.mp4": list(range(24))}
 
 
 def test_a_camera_that_is_not_there_leaves_no_output(tmp_path: Path, models: list[str]) -> None:

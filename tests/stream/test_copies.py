@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from astronaut import SIZE
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
@@ -22,9 +23,8 @@ from stream.pipeline import Result  # noqa: E402
 if TYPE_CHECKING:
     from torch import Tensor
 
-pytestmark = pytest.mark.assets
-FRAMES = 9
-"""Of the first 0.3 s, with two people."""
+FRAMES = 8
+"""Of the first 0.3 s, with one person."""
 
 
 class OnTensors:
@@ -47,11 +47,8 @@ class OnTensors:
 
 
 @pytest.fixture(scope="module")
-def config(assets: Path) -> Config:
-    folder = assets / "models"
-    names = {"detector": str(folder / "yolox_nano.onnx"), "pose": str(folder / "tinypose_256x192_dyn.onnx")}
-    clip = str(assets / "video" / "mmaction2_demo_skeleton.mp4")
-    keys = {"source": [clip], "input": {"end_s": 0.3}, "models": {**names, "precision": "fp32"}}
+def config(astronaut_clip: Path) -> Config:
+    keys = {"source": [str(astronaut_clip)], "input": {"end_s": 0.3}, "models": {"precision": "fp32"}}
     return build_options(Config, keys)
 
 
@@ -79,7 +76,7 @@ def test_a_run_sends_each_frame_once_and_finds_the_same_people(config: Config, m
         assert one.tracks.ids.tolist() == other.tracks.ids.tolist()
         np.testing.assert_allclose(one.tracks.boxes, other.tracks.boxes, rtol=0, atol=0.1)
         people += len(one.tracks.ids)
-    assert people == 2 * FRAMES
+    assert people == FRAMES
     # Up: the pictures, and where the people of a step are, seven numbers each. Back: boxes, then key points.
     assert (copies.uploads, copies.fetches) == (FRAMES + steps, 2 * steps)
-    assert copies.uploaded_bytes == FRAMES * 1080 * 1920 * 3 + people * 7 * 8
+    assert copies.uploaded_bytes == FRAMES * SIZE[0] * SIZE[1] * 3 + people * 7 * 8

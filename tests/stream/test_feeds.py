@@ -59,6 +59,7 @@ class Rig:
             meter=meter,
             notes=(),
             outputs=(),
+            models="",
             _most=1,
             _buffer=self.buffer,
             _pipeline=Pipeline(FakeDetector(), FakeEstimator(), FakeTracker, lambda _: None, meter),

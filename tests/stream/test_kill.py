@@ -14,7 +14,7 @@ ENDINGS = {f".{ending}" for ending in (*CONTAINERS, "jsonl")}
 
 
 def test_every_file_of_a_killed_run_plays_up_to_the_last_second_and_is_found_again(
-    assets: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     killed_s = killed_run(tmp_path, 2.2, flags=["--segment", "1s", "--keep", "1GB"])
     rows = records(tmp_path)
@@ -40,7 +40,7 @@ def test_every_file_of_a_killed_run_plays_up_to_the_last_second_and_is_found_aga
 
 
 @pytest.mark.parametrize("delay_s", [1.1, 1.6, 2.3, 3.1])
-def test_a_recording_without_segments_loses_a_second_at_most(tmp_path: Path, assets: Path, delay_s: float) -> None:
+def test_a_recording_without_segments_loses_a_second_at_most(tmp_path: Path, delay_s: float) -> None:
     killed_s = killed_run(tmp_path, delay_s)
     rows = records(tmp_path)
     for ending in CONTAINERS:

@@ -168,23 +168,20 @@ def test_the_command_scores_detections_and_results(assets: Path, capsys: pytest.
     assert int(det[5]) <= 4
 
 
-@pytest.mark.assets
 def test_pictures_are_scored_with_the_networks_of_a_run(
-    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    astronaut_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first pictures of a clip against what a run of the clip found."""
-    models = ["--detector", str(assets / "models" / "yolox_nano.onnx")]
-    models += ["--pose", str(assets / "models" / "tinypose_256x192_dyn.onnx")]
-    clip, found = assets / "video" / "fiyud_dance.mp4", tmp_path / "found.mot.txt"
-    assert main(["-s", str(clip), "-o", str(found), "--end", "0.5", "--precision", "fp32", *models]) == 0
-    place = folder(tmp_path, found.read_text().replace(",-1,-1,-1", ",1,1,1"), "[Sequence]\nframeRate=30\n")
+    found = tmp_path / "found.mot.txt"
+    assert main(["-s", str(astronaut_clip), "-o", str(found), "--end", "0.5", "--precision", "fp32"]) == 0
+    place = folder(tmp_path, found.read_text().replace(",-1,-1,-1", ",1,1,1"), "[Sequence]\nframeRate=24\n")
     (place / "img1").mkdir()
-    film = cv2.VideoCapture(str(clip))
+    film = cv2.VideoCapture(str(astronaut_clip))
     for frame in range(1, read_sequence(place).frames + 1):
         cv2.imwrite(str(place / "img1" / f"{frame:06}.png"), film.read()[1])
     film.release()
     capsys.readouterr()
-    assert main(["eval", "mot", str(place), *models]) == 0
+    assert main(["eval", "mot", str(place)]) == 0
     printed = capsys.readouterr().out.splitlines()
     name, boxes, mota, idf1, *_ = printed[-1].split()
     assert (name, boxes) == ("SEQ-01", "detector")

@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from astronaut import DETECTOR, POSE, SIZE
 from bench.faults import KINDS, placed, recovery_s
 from servers.numbered import encode_numbered, read_number
 from servers.rtsp import RtspServer, require_rtsp_server
@@ -33,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 LOGIN = "viewer:Sesame7"
 RATE, FRAMES = 25, 250
 """Of the plain stream, which shows grey and its frames' numbers; ten seconds of it, over and over."""
-STREET_RATE, STREET_FRAMES = 10, 60
+PEOPLE_RATE, PEOPLE_FRAMES = 10, 60
 """Of the stream of people; slow enough for the networks on a busy machine."""
 PATIENCE_S = 30.0
 """A run that takes longer to recover is stopped, and its test fails."""
@@ -53,17 +54,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory, assets: Path) -> Path:
-    """Pedestrians, 640x360."""
-    path = tmp_path_factory.mktemp("street") / "street.h264"
-    clip = assets / "video" / "nandinib1999_pedestrians.mp4"
-    return encode_numbered(path, frames=STREET_FRAMES, size=(360, 640), rate=STREET_RATE, clip=clip, key_every=5)
+def people(tmp_path_factory: pytest.TempPathFactory, astronaut_clip: Path) -> Path:
+    """A real person, 320x288."""
+    path = tmp_path_factory.mktemp("people") / "people.h264"
+    return encode_numbered(path, frames=PEOPLE_FRAMES, size=SIZE, rate=PEOPLE_RATE, clip=astronaut_clip, key_every=5)
 
 
 @pytest.fixture(scope="module")
-def model_options(assets: Path) -> ModelOptions:
-    folder = assets / "models"
-    return ModelOptions(detector=str(folder / "yolox_nano.onnx"), pose=str(folder / "tinypose_256x192_dyn.onnx"))
+def model_options() -> ModelOptions:
+    return ModelOptions(detector=str(DETECTOR), pose=str(POSE))
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +135,12 @@ def test_a_wrong_password_ends_the_run_at_once_and_is_not_printed(
 
 
 def test_a_run_ended_by_sigterm_leaves_a_file_that_plays(
-    street: Path, tmp_path: Path, model_options: ModelOptions
+    people: Path, tmp_path: Path, model_options: ModelOptions
 ) -> None:
     out, records, growing = tmp_path / "out.mkv", tmp_path / "out.jsonl", tmp_path / "out.part.jsonl"
     flags = ["--detector", str(model_options.detector), "--pose", str(model_options.pose)]
     flags += ["--set", "style.ids=false"]  # a label over a head may hide part of the frame's number
-    with RtspServer(street, rate=STREET_RATE) as server:
+    with RtspServer(people, rate=PEOPLE_RATE) as server:
         command = [sys.executable, str(ROOT / "run.py"), "-s", server.url, "-o", str(out), "-o", str(records), *flags]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             wait_for_lines(growing, 20, process)
@@ -155,9 +154,9 @@ def test_a_run_ended_by_sigterm_leaves_a_file_that_plays(
     assert all(row["people"] for row in rows[-10:])
     # What was drawn on frame n is shown at the time of frame n; Matroska counts milliseconds.
     times_s = np.array([time for time, _ in played])
-    passed = np.cumsum(steps([number for _, number in played], STREET_FRAMES))
+    passed = np.cumsum(steps([number for _, number in played], PEOPLE_FRAMES))
     assert (np.diff(passed) > 0).all()
-    np.testing.assert_allclose(times_s[1:] - times_s[0], passed / STREET_RATE, atol=0.0021)
+    np.testing.assert_allclose(times_s[1:] - times_s[0], passed / PEOPLE_RATE, atol=0.0021)
 
 
 def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:

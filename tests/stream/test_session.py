@@ -108,6 +108,7 @@ class Rig:
             meter=meter,
             notes=(),
             outputs=(),
+            models="",
             _most=1,
             _buffer=buffer,
             _pipeline=Pipeline(self.detector, FakeEstimator(), FakeTracker, lambda _: None, meter),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import zlib
 from collections.abc import Callable
@@ -66,10 +65,20 @@ def random_hrnet(layout: HrnetLayout, seed: int = 0) -> HRNet:
 
 
 @pytest.fixture
-def experiment(assets: Path) -> dict[str, Any]:
-    """The MODEL block of the folder workflow's example."""
-    text = (assets / "workflow" / "w32_256x256_adam_lr1e-3.yaml").read_text()
-    return copy.deepcopy(yaml.safe_load(text)["MODEL"])
+def experiment() -> dict[str, Any]:
+    """The MODEL block of the authors' HRNet-W32 for MPII."""
+    extra: dict[str, Any] = {"FINAL_CONV_KERNEL": 1, "PRETRAINED_LAYERS": ["conv1", "bn1"]}
+    for stage, modules in ((2, 1), (3, 4), (4, 3)):
+        extra[f"STAGE{stage}"] = {
+            "NUM_MODULES": modules,
+            "NUM_BRANCHES": stage,
+            "BLOCK": "BASIC",
+            "NUM_BLOCKS": [4] * stage,
+            "NUM_CHANNELS": [32 << branch for branch in range(stage)],
+            "FUSE_METHOD": "SUM",
+        }
+    sizes = {"IMAGE_SIZE": [256, 256], "HEATMAP_SIZE": [64, 64], "SIGMA": 2}
+    return {"NAME": "pose_hrnet", "NUM_JOINTS": 16, "TARGET_TYPE": "gaussian", **sizes, "EXTRA": extra}
 
 
 @pytest.mark.assets
@@ -171,12 +180,16 @@ def test_another_layout_than_the_checkpoints_is_refused() -> None:
         build_hrnet(random_hrnet(TINY).state_dict(), HrnetLayout(TINY.stages, 16, stem=8, stem_blocks=1))
 
 
-@pytest.mark.assets
-def test_the_example_experiment_is_w32_mpii(experiment: dict[str, Any]) -> None:
+def test_the_experiment_of_the_authors_is_w32_mpii(experiment: dict[str, Any]) -> None:
     assert layout_of_experiment(experiment) == layout_w(32, 16, (256, 256))
 
 
 @pytest.mark.assets
+def test_the_experiment_of_the_folder_workflow_is_w32_mpii(assets: Path) -> None:
+    text = (assets / "workflow" / "w32_256x256_adam_lr1e-3.yaml").read_text()
+    assert layout_of_experiment(yaml.safe_load(text)["MODEL"]) == layout_w(32, 16, (256, 256))
+
+
 def test_sizes_of_an_experiment_are_width_first(experiment: dict[str, Any]) -> None:
     experiment.update(IMAGE_SIZE=[288, 384], HEATMAP_SIZE=[72, 96])
     experiment["EXTRA"]["FINAL_CONV_KERNEL"] = 3
@@ -185,7 +198,6 @@ def test_sizes_of_an_experiment_are_width_first(experiment: dict[str, Any]) -> N
     assert layout.final_kernel == 3
 
 
-@pytest.mark.assets
 @pytest.mark.parametrize(
     ("keys", "value", "message"),
     [
@@ -219,7 +231,6 @@ def test_wrong_values_of_an_experiment_are_named(
         layout_of_experiment(experiment)
 
 
-@pytest.mark.assets
 def test_an_experiment_whose_coarsest_branch_is_not_whole_is_refused(experiment: dict[str, Any]) -> None:
     experiment.update(IMAGE_SIZE=[240, 240], HEATMAP_SIZE=[60, 60])
     with pytest.raises(ValueError, match=r"MODEL: the input must be a multiple of 32 high and wide, got \(240, 240\)"):

@@ -21,6 +21,7 @@ pytest.importorskip("aiohttp", reason="needs the extra serve")
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
 
 import cv2
+from astronaut import SIZE
 from servers.page import ServedPage, make_state, result_of
 
 ROOT = Path(__file__).parents[3]
@@ -65,40 +66,34 @@ def test_without_its_libraries_the_extra_is_named() -> None:
     assert told.stdout == "--serve needs aiohttp; pip install 'posestream[serve]'\n"
 
 
-def test_a_run_is_served_while_it_goes_on(assets: Path, tmp_path: Path) -> None:
+def test_a_run_is_served_while_it_goes_on(astronaut_clip: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    clip = "video/fiyud_dance.mp4"
     (tmp_path / "two.streams").write_text(
-        f"dance = {assets / clip}\ntest = lavfi:testsrc2=size=320x240:rate=25,realtime\n"
+        f"space = {astronaut_clip}\ntest = lavfi:testsrc2=size=320x240:rate=25,realtime\n"
     )
-    models = {"detector": assets / "models/yolox_nano.onnx", "pose": assets / "models/tinypose_256x192_dyn.onnx"}
-    config = build_options(
-        Config,
-        {
-            "source": str(tmp_path / "two.streams"),
-            "models": {task: str(path) for task, path in models.items()},
-            "serve": {"address": "127.0.0.1:0"},
-        },
-    )
+    keys = {"source": str(tmp_path / "two.streams"), "serve": {"address": "127.0.0.1:0"}}
+    config = build_options(Config, keys)
     with open_session(config, say=said.append) as session:
         (url,) = (line.removeprefix("web page: ") for line in said if line.startswith("web page: "))
         seen = {result.frame.source_id: result for result in islice(session, 12)}
-        dance, test = _state_at(url)
-        with urllib.request.urlopen(f"{url}snapshot/dance.jpg", timeout=20) as answer:
+        space, test = _state_at(url)
+        with urllib.request.urlopen(f"{url}snapshot/space.jpg", timeout=20) as answer:
             image = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
-    assert set(seen) == {"dance", "test"}
-    assert (dance["name"], dance["live"], dance["people"]) == ("dance", False, 3)
+    assert set(seen) == {"space", "test"}
+    assert (space["name"], space["live"], space["people"]) == ("space", False, 1)
     assert (test["name"], test["live"], test["people"]) == ("test", True, 0)
-    assert dance["frames"] + test["frames"] == 12
-    assert image.shape == (1280, 720, 3)
-    assert str(assets) not in json.dumps([dance, test])
+    assert space["frames"] + test["frames"] == 12
+    assert image.shape == (*SIZE, 3)
+    assert str(astronaut_clip) not in json.dumps([space, test])
 
 
-def test_a_port_in_use_is_an_error_before_anything_runs(assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_an_error_before_anything_runs(
+    astronaut_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = ServedPage("door")
     place = page.url.removeprefix("http://")
     try:
-        code = main(["--source", str(assets / "video/fiyud_dance.mp4"), "--serve", place])
+        code = main(["--source", str(astronaut_clip), "--serve", place])
     finally:
         page.sink.close()
     assert code == 1

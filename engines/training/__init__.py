@@ -1,0 +1,1 @@
+"""Training: labelled pictures, what is made of them, and the networks that learn from them."""

@@ -1,0 +1,83 @@
+"""A course in finding people: sets of pictures in, a trained YOLOX out, gone on with where it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from engines.cards import CardFlags
+from engines.export import Say
+from engines.opening import open_model
+from engines.training.checkpoint import BEST
+from engines.training.course import Trained
+from engines.training.crew import Crew
+from engines.training.detector import DetectorLesson, DetectorTraining
+from engines.training.labels import LabelledSet, each_once
+from engines.training.loop import Loop, LoopOptions, Tell
+from engines.training.picture_pack import PackOptions, PicturePack, open_pack
+from engines.training.split import part, shares_of
+from engines.training.teacher import TeacherOptions
+from engines.yolo import DetectorOptions, PersonDetector
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorCourse:
+    """What a course in finding people takes beside its sets; see PoseCourse."""
+
+    training: DetectorTraining
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    pack: PackOptions = field(default_factory=PackOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    held: float = 0.035
+    excluded: tuple[Path, ...] = ()
+    device: str = "cpu"
+
+
+def train_detector(
+    sets: Sequence[LabelledSet], course: DetectorCourse, folder: Path, packs: Path, crew: Crew, say: Say, tell: Tell
+) -> Trained:
+    """Train in `folder`, which gets the checkpoint and the best weights; `packs` holds the packed pictures.
+
+    As `train_pose` does. Raises ValueError for sets that do not do, OSError where files cannot be read or written,
+    EngineError where networks do not fit.
+    """
+    if crew.is_first:
+        pack_pictures(sets, course, packs, say)
+    crew.wait()
+    pack, pictures = pack_pictures(sets, course, packs, say), each_once(sets)
+    parts = part([one.path for _, one in pictures], course.held, course.training.seed, course.excluded)
+    learnt, held = np.flatnonzero(~parts.held & ~parts.left), np.flatnonzero(parts.held)
+    own = replace(course.training, seed=crew.seed(course.training.seed))
+    shares = shares_of(sets, np.array([number for number, _ in pictures], np.int64)[learnt])
+    lesson = DetectorLesson(pack, own, learnt, held, None if len({one.weight for one in sets}) == 1 else shares)
+    try:
+        loop = Loop(lesson, course.loop, folder, course.device, crew)
+        count = sum(parameter.numel() for parameter in lesson.network.parameters())
+        going_on = f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""
+        say(
+            f"{len(learnt):,} pictures to learn from, {len(held):,} held back to mark by, {int(parts.left.sum()):,} "
+            f"left out; {count / 1e6:.2f} M parameters{going_on}"
+        )
+        progress = loop.run(tell)
+    finally:
+        lesson.close()
+    samples = progress.step * course.training.batch * crew.size
+    return Trained(folder / BEST, progress, loop.is_done, samples, len(learnt), len(held), int(parts.left.sum()))
+
+
+def pack_pictures(sets: Sequence[LabelledSet], course: DetectorCourse, folder: Path, say: Say) -> PicturePack:
+    """The packed pictures of the sets, with the people whom the teacher finds where not everybody is labelled."""
+    pictures, teacher = [one for _, one in each_once(sets)], course.teacher
+    with ExitStack() as stack:
+        detector = None
+        if teacher.detector is not None:
+            model = open_model(teacher.detector, "detect", CardFlags(imgsz=teacher.size), precision=teacher.precision)
+            stack.callback(model.backend.close)
+            asked = DetectorOptions(course.pack.doubt, iou=0.6)
+            detector = PersonDetector(model.backend, model.card, asked)
+        taught_by = f"{Path(teacher.detector or '').name}@{teacher.size}"
+        return open_pack(folder, pictures, detector, taught_by, course.pack, say)

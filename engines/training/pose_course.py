@@ -1,0 +1,144 @@
+"""A course in poses: sets of pictures in, a trained network with its card out, gone on with where it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from engines.export import Say
+from engines.nets.hrnet import HRNet
+from engines.nets.hrnet_layout import HrnetLayout
+from engines.nets.hrnet_start import begin, freeze_backbone
+from engines.results import Skeleton
+from engines.skeletons import skeleton
+from engines.training.checkpoint import BEST
+from engines.training.course import Follow, Trained
+from engines.training.crew import Crew
+from engines.training.crowd_file import crowd_file, read_crowd, write_crowd
+from engines.training.labels import LabelledSet
+from engines.training.loop import Loop, LoopOptions, Tell
+from engines.training.people import Crowd, gather
+from engines.training.pose import PoseLesson, PoseTraining
+from engines.training.pose_pack import PosePack, open_pack
+from engines.training.split import Parts, part, shares_of
+from engines.training.teacher import TeacherOptions, open_box_teacher, open_pose_teacher
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PoseCourse:
+    """What a course in poses takes beside its sets.
+
+    `layout` None takes that of the checkpoint `start`, or a slim one; `start` None begins from nothing. `held` is the
+    share of the pictures to mark by; those like any of `excluded` are not used at all. `most` people are learnt from.
+    """
+
+    training: PoseTraining
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    skeleton: str = "coco17"
+    layout: HrnetLayout | None = None
+    start: Path | None = None
+    is_backbone_frozen: bool = False
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    held: float = 0.035
+    excluded: tuple[Path, ...] = ()
+    most: int | None = None
+    device: str = "cpu"
+
+
+def train_pose(
+    sets: Sequence[LabelledSet],
+    course: PoseCourse,
+    folder: Path,
+    packs: Path,
+    crew: Crew,
+    say: Say,
+    follow: Follow,
+    tell: Tell,
+) -> Trained:
+    """Train in `folder`, which gets the checkpoint and the best weights; `packs` holds the packed people.
+
+    `say` is told in a line what is learnt from, `tell` of each step. Of a crew the first packs, while the others wait.
+    Raises ValueError for sets that do not do, OSError where files cannot be read or written, EngineError where networks
+    do not fit.
+    """
+    joints, training = skeleton(course.skeleton), course.training
+    if crew.is_first:
+        pack_people(sets, joints, course, packs, follow)
+    crew.wait()
+    pack = pack_people(sets, joints, course, packs, follow)
+    parts = part(pack.paths, course.held, training.seed, course.excluded)
+    learnt, held = people_of(pack, parts, course.most, training.seed)
+    network, frozen = start_network(course, len(joints.names))
+    own = replace(training, seed=crew.seed(training.seed))
+    weights = shares_of(sets, pack.sets[learnt])
+    lesson = PoseLesson(network, pack, joints, own, learnt, held, weights, frozen, course.device)
+    loop = Loop(lesson, course.loop, folder, course.device, crew)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    going_on = f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""
+    say(
+        f"{len(learnt):,} people to learn from, {len(held):,} held back to mark by, {int(parts.left.sum()):,} pictures "
+        f"left out; {count / 1e6:.2f} M parameters{going_on}"
+    )
+    progress = loop.run(tell)
+    samples = training.samples(progress.step) * crew.size
+    return Trained(folder / BEST, progress, loop.is_done, samples, len(learnt), len(held), int(parts.left.sum()))
+
+
+def pack_people(
+    sets: Sequence[LabelledSet], joints: Skeleton, course: PoseCourse, folder: Path, follow: Follow
+) -> PosePack:
+    """The packed people of the sets, found and taught by the teachers where they are not labelled."""
+    count, size = len(joints.names), course.training.stages[-1].size
+    crowd = find_crowd(sets, count, course.teacher, folder, follow)
+    with ExitStack() as stack:
+        poses = None
+        if course.teacher.pose is not None or not all(person.visible.any() for person in crowd.people):
+            poses = stack.enter_context(open_pose_teacher(course.teacher))
+            if poses.skeleton != joints:
+                raise ValueError(f"the teacher poses {poses.skeleton.name}, wanted {joints.name}; name another")
+        return open_pack(crowd, count, size, poses, folder, lambda paths: follow(paths, "packing people"))
+
+
+def find_crowd(
+    sets: Sequence[LabelledSet], joints: int, teacher: TeacherOptions, folder: Path, follow: Follow
+) -> Crowd:
+    """All people of the sets, those who are not labelled found by the teacher; once, then they are kept in `folder`."""
+    file = crowd_file(folder, sets, teacher)
+    if file.is_file():
+        return read_crowd(file)
+    with ExitStack() as stack:
+        boxes = None
+        if teacher.detector is not None or not all(one.is_labelled for one in sets):
+            boxes = stack.enter_context(open_box_teacher(teacher))
+        crowd = gather(sets, joints, boxes, lambda paths: follow(paths, "finding people"))
+    if not crowd.people:
+        raise ValueError("nobody to learn from in these pictures; add labels, or a teacher: --teacher-detector")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_crowd(crowd, file)
+    return crowd
+
+
+def people_of(pack: PosePack, parts: Parts, most: int | None, seed: int) -> tuple[Rows, Rows]:
+    """The people to learn from, at most so many, and those to mark by, (n,) each; without those of no known joint."""
+    rows = np.flatnonzero(pack.labelled.any(axis=1) | pack.taught.any(axis=1))
+    is_held, is_left = parts.held[pack.pictures[rows]], parts.left[pack.pictures[rows]]
+    learnt, held = rows[~is_held & ~is_left], rows[is_held]
+    if most is not None and len(learnt) > most:
+        learnt = np.sort(np.random.default_rng(seed).permutation(learnt)[:most])
+    if not len(learnt) or not len(held):
+        raise ValueError(f"{len(learnt)} people to learn from, {len(held)} to mark by; wanted some of both: add data")
+    return learnt, held
+
+
+def start_network(course: PoseCourse, joints: int) -> tuple[HRNet, list[nn.Module]]:
+    """The network as it begins, and its modules that stay as they are."""
+    network = begin(course.layout, joints, course.start, course.training.seed)
+    return network, freeze_backbone(network) if course.is_backbone_frozen else []

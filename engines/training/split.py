@@ -1,0 +1,42 @@
+"""Which people are learnt from, and which are held back to mark by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.training.labels import LabelledSet
+from engines.training.likeness import ALIKE, closest, fingerprints, split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Which pictures (N,) are `held` back to mark by, and which are `left` out, for they are like some to be kept out.
+
+    The others are learnt from: none of them is like one of these.
+    """
+
+    held: NDArray[np.bool_]
+    left: NDArray[np.bool_]
+
+
+def part(paths: Sequence[Path], share: float, seed: int, excluded: Sequence[Path] = ()) -> Parts:
+    """Part the pictures at `paths`: about `share` of them are held, those like any of `excluded` left out.
+
+    Pictures are alike by content or by look, mirrored or not (engines/training/likeness.py). Raises what `split` does.
+    """
+    prints = fingerprints(paths)
+    left = np.zeros(len(paths), np.bool_)
+    if excluded:
+        left = closest(prints, fingerprints(excluded))[0] <= ALIKE
+    return Parts(split(prints, share, seed) & ~left, left)
+
+
+def shares_of(sets: Sequence[LabelledSet], owners: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each of N people or pictures is drawn beside the others: the weight of its set, of `owners` (N,)."""
+    weights = np.array([one.weight for one in sets], np.float64)
+    return np.asarray(weights[owners], np.float64)

@@ -1,0 +1,139 @@
+"""What the trainings of poses and of detectors have in common: data read, the result written and scored."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from engines.backends.base import EngineError
+from engines.cards import Accuracy, Task, TrainingNote
+from engines.export import Say
+from engines.skeletons import skeleton
+from stream.cli.train_progress import Follower
+
+if TYPE_CHECKING:
+    from engines.training.course import Trained
+    from engines.training.crew import Crew
+    from engines.training.labels import LabelledSet
+    from engines.training.loop import LoopOptions
+    from engines.training.teacher import TeacherOptions
+
+FLAGS: dict[Task, str] = {"pose": "--pose", "detect": "--detector"}
+"""By which a run is told of a model."""
+KEPT_PARTS = 2
+"""Last parts of a path that a card tells; the folders before them are this machine's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """The sets to learn from, who tells how far it is, the processes that train, and the steps done before."""
+
+    sets: tuple[LabelledSet, ...]
+    follower: Follower
+    crew: Crew
+    done: int
+
+
+@contextmanager
+def open_course(args: argparse.Namespace, joints: str) -> Iterator[Course]:
+    """Read the data that the flags name and tell what is in them; the processes are connected until the end."""
+    try:
+        from engines.training.checkpoint import steps_done
+        from engines.training.crew import crew
+    except ImportError as error:
+        raise EngineError(f"training takes torch ({error}); pip install 'posestream[train]'") from error
+    from engines.training.sets import SetOptions, read_set, report
+
+    unknown = [spec for spec in args.partial if spec not in args.data]
+    if unknown:
+        raise ValueError(f"--partial {unknown[0]}: is none of DATA; name it as it is named there")
+    with crew() as mates:
+        follower = Follower(Console(highlight=False), is_quiet=not mates.is_first)
+        clips, own = args.to / "clips", skeleton(joints)
+        sets = tuple(
+            read_set(spec, SetOptions(own, args.images, clips, args.every, has_all=spec not in args.partial))
+            for spec in args.data
+        )
+        if mates.is_first:
+            for line in report(sets):
+                follower.say(line)
+        yield Course(sets, follower, mates, steps_done(args.to))
+
+
+def loop_of(args: argparse.Namespace, steps: int, rate: float) -> LoopOptions:
+    """How long and how fast is learnt, by the flags."""
+    from engines.training.loop import LoopOptions
+
+    given = {"validate_every": args.validate_every, "patience": args.patience, "rate": args.rate}
+    named = {name: value for name, value in given.items() if value is not None}
+    return LoopOptions(**{"rate": rate, **named}, steps=steps, precision=args.precision)
+
+
+def teachers_of(args: argparse.Namespace, pose: str | None) -> TeacherOptions:
+    """The teachers that the flags name."""
+    from engines.training.teacher import TeacherOptions
+
+    return TeacherOptions(detector=args.teacher_detector, pose=pose)
+
+
+def excluded_pictures(folders: list[Path]) -> tuple[Path, ...]:
+    """The pictures that none trained on may be like."""
+    from engines.training.pictures import list_pictures
+
+    return tuple(path for folder in folders for path in list_pictures(folder))
+
+
+def finish(
+    args: argparse.Namespace,
+    say: Say,
+    trained: Trained,
+    task: Task,
+    size: tuple[int, int],
+    measure: Callable[[Path, Path], Accuracy],
+) -> None:
+    """Write the trained network as ONNX with its card, and score it; or tell how to go on where it was stopped."""
+    from engines.training.result import with_accuracy, write_result
+
+    if not trained.is_done:
+        say(f"stopped at step {trained.progress.step:,}; the same command goes on from {args.to}/")
+        return
+    name, note = args.name or args.to.resolve().name, _note(args, trained)
+    result = write_result(trained.weights, task, name, args.to, size, note, say, is_compact=args.compact)
+    if args.evaluate is not None:
+        result = with_accuracy(result, measure(args.evaluate, result.model))
+        say(f"{args.evaluate.name}: {result.card.accuracy}")
+    say(f"{result.model}: best at step {trained.progress.best_step:,}")
+    say(f"run.py --source clip.mp4 --output out.mp4 {FLAGS[task]} {result.model}")
+
+
+def _note(args: argparse.Namespace, trained: Trained) -> TrainingNote:
+    from engines.training.training_card import machine_words
+
+    progress, teachers = trained.progress, (args.teacher_detector, getattr(args, "teacher", None))
+    return TrainingNote(
+        command=" ".join(["run.py", *map(_short, sys.argv[1:])]),
+        data=tuple(map(_short, args.data)),
+        rights=args.rights,
+        teachers=tuple(Path(named).name for named in teachers if named is not None),
+        seed=args.seed,
+        samples=trained.samples,
+        hours=round(progress.seconds / 3600, 2),
+        machine=machine_words(),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        notes=f"{trained.learnt} learnt from, {trained.held} marked by, {trained.left_out} pictures left out; best at "
+        f"step {progress.best_step} of {progress.step}",
+    )
+
+
+def _short(word: str) -> str:
+    """A word of the command without the folders of this machine, which mean nothing on another."""
+    path = Path(word)
+    return Path(*path.parts[-KEPT_PARTS:]).as_posix() if path.is_absolute() else word

@@ -1,0 +1,104 @@
+"""`run.py train pose`: an HRNet that learns from key points, and from a teacher's heat maps."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.cards import Accuracy, load_yaml
+from engines.coco import read_truth
+from stream.cli.train_course import Course, excluded_pictures, finish, loop_of, teachers_of
+from stream.config import ModelOptions
+from stream.scoring import score_pose
+
+if TYPE_CHECKING:
+    from engines.nets.hrnet_layout import HrnetLayout
+    from engines.training.pose_course import PoseCourse
+
+STAGES = ("128x96:4000:32", "256x192:8000:32")
+RATE, FROZEN_RATE = 2e-3, 1e-3
+"""Highest learning rate of a whole network, and of its last layers alone."""
+SLIM_WIDTH = 16
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what poses alone take."""
+    parser.add_argument("--teacher", metavar="MODEL", help="a pose model that gives the heat maps of unlabelled joints")
+    parser.add_argument("--skeleton", choices=("coco17", "mpii16", "halpe26"), default="coco17",
+                        help="joints to learn (coco17)")  # fmt: skip
+    parser.add_argument("--network", type=Path, metavar="FILE",
+                        help="an HRNet experiment (.yaml) whose MODEL says the layers; else the checkpoint's, or "
+                        "a slim one")  # fmt: skip
+    parser.add_argument("--width", type=int, default=SLIM_WIDTH, metavar="N",
+                        help=f"channels of a slim one ({SLIM_WIDTH})")  # fmt: skip
+    parser.add_argument("--freeze-backbone", action="store_true",
+                        help="only the last stage and the last layer learn: for a few hundred pictures")  # fmt: skip
+    parser.add_argument("--stages", nargs="+", default=STAGES, metavar="HxW:STEPS:BATCH",
+                        help=f"sizes of the crops, one after the other ({' '.join(STAGES)})")  # fmt: skip
+    parser.add_argument("--augment", choices=("usual", "light", "none"), default="light",
+                        help="how crops are varied: usual as the reference, for hundreds of epochs (light)")  # fmt: skip
+    parser.add_argument("--most", type=int, metavar="N", help="learn from N people, drawn by chance")
+
+
+def run(args: argparse.Namespace, course: Course) -> None:
+    """Train, and write and score the result."""
+    from engines.training.pose_course import train_pose
+
+    options, packs = _options(args), args.packs or args.to / "packs"
+    follower = course.follower
+    with follower.watching(args.to, options.training.steps, course.done):
+        trained = train_pose(
+            course.sets, options, args.to, packs, course.crew, follower.say, follower.follow, follower.tell
+        )
+    if course.crew.is_first:
+        finish(args, follower.say, trained, "pose", options.training.stages[-1].size, _accuracy)
+
+
+def _options(args: argparse.Namespace) -> PoseCourse:
+    from engines.training.course import device_of
+    from engines.training.pose import AUGMENTATIONS, PoseTraining, stages_of
+    from engines.training.pose_course import PoseCourse
+
+    placement, looks = AUGMENTATIONS[args.augment]
+    training = PoseTraining(stages_of(args.stages), seed=args.seed, placement=placement, looks=looks)
+    return PoseCourse(
+        training=training,
+        loop=loop_of(args, training.steps, FROZEN_RATE if args.freeze_backbone else RATE),
+        skeleton=args.skeleton,
+        layout=_layout(args),
+        start=args.start,
+        is_backbone_frozen=args.freeze_backbone,
+        teacher=teachers_of(args, args.teacher),
+        held=args.hold,
+        excluded=excluded_pictures(args.exclude),
+        most=args.most,
+        device=device_of(args.device),
+    )
+
+
+def _layout(args: argparse.Namespace) -> HrnetLayout | None:
+    """The layers that the flags name; None for those of the checkpoint."""
+    from engines.nets.hrnet_layout import layout_of_experiment
+    from engines.nets.hrnet_start import slim_layout
+    from engines.skeletons import skeleton
+
+    joints = len(skeleton(args.skeleton).names)
+    if args.network is not None:
+        experiment = load_yaml(args.network.read_text(encoding="utf-8"))
+        if not isinstance(experiment, dict) or not isinstance(experiment.get("MODEL"), dict):
+            raise ValueError(f"{args.network}: no HRNet experiment, it has no block MODEL")
+        return replace(layout_of_experiment(experiment["MODEL"]), joints=joints, size=None)
+    return None if args.start is not None else slim_layout(joints, width=args.width)
+
+
+def _accuracy(file: Path, model: Path) -> Accuracy:
+    """AP of key points in true boxes, as a run estimates them."""
+    truth = read_truth(file)
+    scores = score_pose(truth, ModelOptions(pose=str(model), precision="fp32"))
+    return Accuracy(f"{file.name}, {len(truth.pictures)} pictures", published=False, gt_box_ap=_rounded(scores.ap))
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)

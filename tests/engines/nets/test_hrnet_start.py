@@ -1,0 +1,110 @@
+"""What an HRNet begins with: a checkpoint's weights but for other joints, and what is frozen stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from drawn_people import JOINTS, lesson_of, pack_of, stick_people, tiny_layout  # noqa: E402
+
+from engines.backends.base import EngineError  # noqa: E402
+from engines.nets.hrnet import HRNet  # noqa: E402
+from engines.nets.hrnet_layout import HrnetLayout, StageLayout  # noqa: E402
+from engines.nets.hrnet_start import FINAL, begin, freeze_backbone, slim_layout  # noqa: E402
+from engines.nets.samples import save_checkpoint  # noqa: E402
+from engines.training.loop import Loop, LoopOptions  # noqa: E402
+
+DEEP = HrnetLayout((StageLayout(1, (1, 1), (4, 8)), StageLayout(1, (1, 1), (4, 8))), JOINTS, (64, 48), 1, 8, 1)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Of a tiny network of 7 joints."""
+    torch.manual_seed(9)
+    save_checkpoint(HRNet(tiny_layout(7)), tmp_path / "seven.pth")
+    return tmp_path / "seven.pth"
+
+
+def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    assert one.keys() == other.keys()
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+def test_a_checkpoint_of_the_same_joints_is_taken_whole(checkpoint: Path) -> None:
+    network = begin(None, 7, checkpoint, seed=1)
+    assert network.layout.joints == 7
+    torch.manual_seed(9)
+    assert differing(weights(network), weights(HRNet(tiny_layout(7)))) == []
+
+
+def test_other_joints_make_a_new_last_layer_and_keep_all_else(checkpoint: Path) -> None:
+    network = begin(None, JOINTS, checkpoint, seed=1)
+    torch.manual_seed(9)
+    before = weights(HRNet(tiny_layout(7)))
+    now = weights(network)
+    assert now[f"{FINAL}weight"].shape == (JOINTS, 4, 1, 1)
+    assert [name for name in now if now[name].shape != before[name].shape] == [f"{FINAL}weight", f"{FINAL}bias"]
+    assert all(torch.equal(now[name], before[name]) for name in now if not name.startswith(FINAL))
+    again = weights(begin(None, JOINTS, checkpoint, seed=1))
+    assert differing(now, again) == []
+    assert differing(now, weights(begin(None, JOINTS, checkpoint, seed=2))) == [f"{FINAL}weight", f"{FINAL}bias"]
+
+
+def test_a_layout_takes_the_joints_that_are_wanted_and_must_be_the_checkpoints(checkpoint: Path) -> None:
+    network = begin(tiny_layout(7), JOINTS, checkpoint, seed=1)
+    assert (network.layout.joints, network.layout.size) == (JOINTS, (64, 48))
+    with pytest.raises(EngineError, match=r"seven\.pth: the checkpoint does not fit"):
+        begin(DEEP, JOINTS, checkpoint, seed=1)
+
+
+def test_from_nothing_it_is_slim_and_the_seed_decides_and_nothing_elses_chance_is_taken() -> None:
+    state = torch.get_rng_state()
+    first, same, other = (weights(begin(tiny_layout(), JOINTS, None, seed)) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert differing(first, same) == []
+    assert "conv1.weight" in differing(first, other)
+    slim = slim_layout(17)
+    assert [(stage.modules, stage.blocks, stage.channels) for stage in slim.stages] == [
+        (1, (2, 2), (16, 32)),
+        (2, (2, 2, 2), (16, 32, 64)),
+        (2, (2, 2, 2, 2), (16, 32, 64, 128)),
+    ]
+    assert (slim.size, slim.stem, slim.stem_blocks) == ((256, 192), 32, 1)
+
+
+def test_what_is_frozen_stays_as_it_is_with_its_statistics(tmp_path: Path) -> None:
+    network = begin(DEEP, JOINTS, None, seed=0)
+    frozen = freeze_backbone(network)
+    learning = [name for name, child in network.named_children() if child not in frozen]
+    assert learning == ["stage3", "final_layer"]
+    before = weights(network)
+    lesson = lesson_of(network, pack_of(stick_people(4)), frozen=frozen)
+    Loop(lesson, LoopOptions(2, rate=0.01, warm_up=0, precision="fp32"), tmp_path).run(lambda *_: None)
+    changed = differing(before, weights(network))
+    assert {name.split(".")[0] for name in changed} == {"stage3", "final_layer"}
+    means = [name for name in before if name.endswith("running_mean")]
+    assert [name for name in means if name in changed] == [name for name in means if name.startswith("stage3.")]
+
+
+def test_without_freezing_the_statistics_of_all_move(tmp_path: Path) -> None:
+    network = begin(DEEP, JOINTS, None, seed=0)
+    before = weights(network)
+    lesson = lesson_of(network, pack_of(stick_people(4)))
+    Loop(lesson, LoopOptions(1, precision="fp32"), tmp_path).run(lambda *_: None)
+    assert {"bn1.running_mean", "conv1.weight"} <= set(differing(before, weights(network)))
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.from_numpy(np.zeros(3))}, tmp_path / "other.pth")
+    with pytest.raises(EngineError, match="no HRNet"):
+        begin(None, JOINTS, tmp_path / "other.pth", seed=0)
+    with pytest.raises(FileNotFoundError):
+        begin(None, JOINTS, tmp_path / "absent.pth", seed=0)

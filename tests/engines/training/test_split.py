@@ -1,0 +1,62 @@
+"""Learnt from or held back: nothing alike on both sides, and what is to be kept out on neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.training.labels import LabelledSet
+from engines.training.split import part, shares_of
+
+
+def scene(file: Path, seed: int, mirrored: bool = False, quality: int = 95) -> Path:
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    image = cv2.resize(small, (200, 150), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(file), image[:, ::-1] if mirrored else image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return file
+
+
+def scenes(folder: Path, count: int) -> list[Path]:
+    """Each twice: as it is, and mirrored in a lower quality."""
+    return [
+        scene(folder / f"{n}{end}.jpg", n, end == "m", 60 + 35 * (end == "a")) for n in range(count) for end in "am"
+    ]
+
+
+def test_pictures_that_are_alike_are_on_one_side(tmp_path: Path) -> None:
+    parts = part(scenes(tmp_path, 20), share=0.2, seed=3)
+    pairs = parts.held.reshape(20, 2)
+    assert (pairs[:, 0] == pairs[:, 1]).all()
+    assert (parts.held.sum(), parts.left.sum()) == (8, 0)
+    again, other = part(scenes(tmp_path, 20), 0.2, seed=3), part(scenes(tmp_path, 20), 0.2, seed=4)
+    np.testing.assert_array_equal(again.held, parts.held)
+    assert not np.array_equal(other.held, parts.held)
+
+
+def test_what_is_like_a_picture_to_be_kept_out_is_left_out(tmp_path: Path) -> None:
+    paths = scenes(tmp_path, 20)
+    held = np.flatnonzero(part(paths, 0.2, seed=3).held)
+    learnt = np.flatnonzero(~part(paths, 0.2, seed=3).held)
+    kept_out = [
+        scene(tmp_path / "first.jpg", int(held[0]) // 2, quality=75),
+        scene(tmp_path / "second.jpg", int(learnt[0]) // 2, mirrored=True, quality=75),
+        scene(tmp_path / "of-nobody.jpg", 99),
+    ]
+    parts = part(paths, 0.2, 3, kept_out)
+    assert np.flatnonzero(parts.left).tolist() == sorted([*held[:2], *learnt[:2]])
+    assert np.flatnonzero(parts.held).tolist() == held[2:].tolist()
+
+
+def test_a_share_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
+        part(scenes(tmp_path, 2), 1.5, 0)
+
+
+def test_each_is_drawn_by_the_weight_of_its_set() -> None:
+    sets = [LabelledSet(name, (), weight, True, ()) for name, weight in (("a", 1.0), ("b", 0.25), ("c", 3.0))]
+    shares = shares_of(sets, np.array([2, 0, 1, 2]))
+    assert (shares.tolist(), shares.dtype) == ([3.0, 1.0, 0.25, 3.0], np.float64)
+    assert shares_of(sets, np.zeros(0, np.int64)).shape == (0,)
