@@ -15,13 +15,15 @@ from engines.nets.hrnet_layout import HrnetLayout, StageLayout, layout_of_tensor
 from engines.nets.unfold import balance, fill, layers, read_convolutions
 
 FINAL = "final_layer."
+SLIM_WIDTH = 16
+"""Channels of the finest branch of a slim HRNet."""
 FEWEST = 20
 """Convolutions: no HRNet has fewer."""
 TRACED_SIDE = 64
 """Pixels of the picture by which the order of a module's convolutions is seen."""
 
 
-def slim_layout(joints: int, size: tuple[int, int] = (256, 192), width: int = 16) -> HrnetLayout:
+def slim_layout(joints: int, size: tuple[int, int] | None = None, width: int = SLIM_WIDTH) -> HrnetLayout:
     """A small HRNet for a CPU: W32's plan with `width` channels, two blocks a branch and fewer modules; 0.69 GMAC."""
     stages = (
         StageLayout(modules, (2,) * branches, tuple(width << i for i in range(branches)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,6 +130,14 @@ class PoseLesson:
         with torch.autocast(self._device.type, enabled=False):
             loss = heatmap_loss(given.float(), batch.maps, batch.weights, options.temperature, options.square)
         return loss, {}
+
+    def crops(self, count: int) -> Iterator[Tensor]:
+        """So many batches of crops, as the first steps have them, to calibrate a network by."""
+        stage, options = self._options.stages[0], self._options
+        generator = Generator().manual_seed(options.seed)
+        for _ in range(count):
+            rows = self._learnt[torch.multinomial(self._shares, stage.batch, True, generator=generator).numpy()]
+            yield self._batch(np.sort(rows), stage.size, options.placement, generator).crops
 
     def validate(self, network: nn.Module, step: int) -> dict[str, float]:
         """Mean OKS with what was labelled and with the teacher, and the share of labelled joints found (PCK@0.1)."""

@@ -15,6 +15,7 @@ from engines.export import Say
 from engines.nets.hrnet import HRNet
 from engines.nets.hrnet_layout import HrnetLayout
 from engines.nets.hrnet_start import begin, freeze_backbone
+from engines.nets.unfold import calibrate
 from engines.results import Skeleton
 from engines.skeletons import skeleton
 from engines.training.checkpoint import BEST
@@ -30,6 +31,9 @@ from engines.training.split import Parts, part, shares_of
 from engines.training.teacher import TeacherOptions, open_box_teacher, open_pose_teacher
 
 Rows = NDArray[np.int64]
+
+CALIBRATED = 8
+"""Batches that a network out of an ONNX is calibrated on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ def train_pose(
     own = replace(training, seed=crew.seed(training.seed))
     weights = shares_of(sets, pack.sets[learnt])
     lesson = PoseLesson(network, pack, joints, own, learnt, held, weights, frozen, course.device)
+    if course.start is not None and course.start.suffix == ".onnx":  # its normalisations hold no statistics
+        calibrate(network.to(course.device), lesson.crops(CALIBRATED))
     loop = Loop(lesson, course.loop, folder, course.device, crew)
     count = sum(parameter.numel() for parameter in network.parameters())
     going_on = f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""

@@ -38,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stages", nargs="+", default=STAGES, metavar="HxW:STEPS:BATCH",
                         help=f"sizes of the crops, one after the other ({' '.join(STAGES)})")  # fmt: skip
     parser.add_argument("--augment", choices=("usual", "light", "none"), default="light",
-                        help="how crops are varied: usual as the reference, for hundreds of epochs (light)")  # fmt: skip
+                        help="how crops are varied; usual, as the reference's, is for 100 epochs (light)")  # fmt: skip
     parser.add_argument("--most", type=int, metavar="N", help="learn from N people, drawn by chance")
 
 

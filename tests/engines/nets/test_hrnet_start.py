@@ -108,3 +108,43 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
         begin(None, JOINTS, tmp_path / "other.pth", seed=0)
     with pytest.raises(FileNotFoundError):
         begin(None, JOINTS, tmp_path / "absent.pth", seed=0)
+
+
+@pytest.mark.parametrize("is_compact", [False, True], ids=["fp32", "fp16 weights"])
+def test_an_onnx_of_ours_is_a_start_that_gives_the_same(tmp_path: Path, is_compact: bool) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from engines.compact import compact
+    from engines.nets.to_onnx import run_network, to_onnx
+
+    torch.manual_seed(5)
+    network = HRNet(slim_layout(JOINTS, (64, 64), width=4)).eval()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 1.5)
+    crops = np.random.default_rng(0).normal(0, 1, (2, 3, 64, 64)).astype(np.float32)
+    model = to_onnx(network, crops, "heatmaps")
+    if is_compact:
+        assert compact(model) > 0
+    onnx.save(model, tmp_path / "own.onnx")
+    begun = begin(None, JOINTS, tmp_path / "own.onnx", seed=0).eval()
+    assert begun.layout == slim_layout(JOINTS, None, width=4)
+    wanted = run_network(network, crops)
+    tolerance = 0.01 if is_compact else 1e-4
+    np.testing.assert_allclose(run_network(begun, crops), wanted, atol=tolerance * np.abs(wanted).max())
+    sizes = begun.layer1[0].conv2.weight.flatten(1).norm(dim=1)
+    torch.testing.assert_close(sizes, torch.ones_like(sizes))  # balanced, for Adam
+
+
+def test_an_onnx_of_something_else_is_no_start(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from engines.nets.to_onnx import to_onnx
+
+    small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    onnx.save(to_onnx(small, np.zeros((2, 3, 8, 8), np.float32), "output"), tmp_path / "other.onnx")
+    with pytest.raises(EngineError, match=r"other\.onnx: its 1 convolutions are no HRNet's"):
+        begin(None, JOINTS, tmp_path / "other.onnx", seed=0)
