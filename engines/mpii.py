@@ -33,6 +33,7 @@ GROUPS: Final = {
        ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")},
 }  # fmt: skip
 """The columns of MPII's table: each the mean of its joints."""
+JOINTS: Final = len(MPII16.names)
 _UNSCORED = ("pelvis", "thorax")
 """Joints that are left out of the mean."""
 
@@ -45,6 +46,20 @@ class MpiiPicture:
     path: Path
     people: tuple[int, ...]
     size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MpiiPeople:
+    """P listed people: `rows` are theirs by the name of their picture, in the order of the file.
+
+    `joints` is (P, 16, 2) float64 xy in pixels from 0, `visible` (P, 16); `boxes` (P, 4) float32 xyxy are squares about
+    the annotated centres.
+    """
+
+    rows: Mapping[str, tuple[int, ...]]
+    joints: NDArray[np.float64]
+    visible: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +95,19 @@ def read_mpii(file: Path, images: Path | None = None, official: Path | None = No
     `official` is its `gt_valid.mat`, whose joints and head boxes then count; without it the head's size is told by head
     top and upper neck. Raises ValueError for files that are something else.
     """
+    people = read_people(file)
+    paths = locate_pictures(file, list(people.rows), images)
+    pictures = tuple(
+        MpiiPicture(number, path, rows)
+        for number, (path, rows) in enumerate(zip(paths, people.rows.values(), strict=True))
+    )
+    sizes = head_sizes(people.joints, people.visible)
+    truth = MpiiTruth(pictures, people.joints, people.visible, people.boxes, sizes)
+    return truth if official is None else _with_official(truth, official)
+
+
+def read_people(file: Path) -> MpiiPeople:
+    """The people that a file lists; ValueError where it is no such file or lists nobody."""
     entries = read_json(file)
     try:
         names = [str(entry["image"]) for entry in entries]
@@ -87,23 +115,17 @@ def read_mpii(file: Path, images: Path | None = None, official: Path | None = No
             raise ValueError("nobody is in it")
         centers = np.array([entry["center"] for entry in entries], np.float64).reshape(-1, 2)
         scales = np.array([entry["scale"] for entry in entries], np.float64)
-        joints = np.array([entry["joints"] for entry in entries], np.float64).reshape(-1, len(MPII16.names), 2)
-        visible = np.array([entry["joints_vis"] for entry in entries], np.bool_).reshape(joints.shape[:2])
+        joints = np.array([entry["joints"] for entry in entries], np.float64).reshape(len(names), JOINTS, 2)
+        visible = np.array([entry["joints_vis"] for entry in entries], np.bool_).reshape(len(names), JOINTS)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file}: no MPII people ({type(error).__name__}: {error}); name one like the reference code's valid.json"
         ) from error
-    rows: dict[str, list[int]] = {}
+    rows: dict[str, tuple[int, ...]] = {}
     for row, name in enumerate(names):
-        rows.setdefault(name, []).append(row)
-    paths = locate_pictures(file, list(rows), images)
-    pictures = tuple(
-        MpiiPicture(number, path, tuple(people))
-        for number, (path, people) in enumerate(zip(paths, rows.values(), strict=True))
-    )
+        rows[name] = (*rows.get(name, ()), row)
     # MPII counts pixels from 1.
-    truth = MpiiTruth(pictures, joints - 1, visible, person_boxes(centers, scales), head_sizes(joints, visible))
-    return truth if official is None else _with_official(truth, official)
+    return MpiiPeople(rows, joints - 1, visible, person_boxes(centers, scales))
 
 
 def person_boxes(centers: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def test_a_missing_picture_is_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[]", '[{"image": "a.png"}]', "{}", "3"])
 def test_another_file_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "other.json").write_text(text)
-    with pytest.raises(ValueError, match=r"other\.json: no MPII people .*train\.json"):
+    with pytest.raises(ValueError, match=r"other\.json: no MPII people .*valid\.json"):
         read_mpii_labels(tmp_path / "other.json")
 
 
