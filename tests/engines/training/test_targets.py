@@ -41,13 +41,22 @@ def test_the_loss_of_equal_maps_is_0_and_so_is_its_slope() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    # exp(2 * wanted) is 3 to 1 and exp(2 * given) 1 to 1: 3/4 ln(3/4 / 1/2) + 1/4 ln(1/4 / 1/2) = 0.130812.
-    wanted = torch.tensor([[[[math.log(3) / 2, 0.0]], [[9.0, 9.0]]]])
+    # Sharpened by ln 3 / 0.5, wanted is 3 to 1 and given 1 to 1: 3/4 ln(3/4 / 1/2) + 1/4 ln(1/4 / 1/2) = 0.130812,
+    # which counts by the height of 0.5.
+    wanted = torch.tensor([[[[0.5, 0.0]], [[9.0, 9.0]]]])
     given = torch.zeros(1, 2, 1, 2)
     weights = torch.tensor([[3.0, 0.0]])  # of the second joint nothing is known
-    assert heatmap_loss(given, wanted, weights, 2.0, 0.0).item() == pytest.approx(0.130812, abs=1e-6)
-    squares = (math.log(3) / 2) ** 2
-    assert heatmap_loss(given, wanted, weights, 2.0, 0.1).item() == pytest.approx(0.130812 + 0.1 * squares, abs=1e-6)
+    temperature, divergence = math.log(3), 0.130812 * 0.5
+    assert heatmap_loss(given, wanted, weights, temperature, 0.0).item() == pytest.approx(divergence, abs=1e-6)
+    together = divergence + 0.1 * 0.5**2
+    assert heatmap_loss(given, wanted, weights, temperature, 0.1).item() == pytest.approx(together, abs=1e-6)
+
+
+def test_maps_of_next_to_no_height_are_not_sharpened_further() -> None:
+    # Half of LOWEST: by ln 9 / 0.1 the distribution wanted is sqrt(9) to 1, as in the test before.
+    wanted = torch.tensor([[[[0.05, 0.0]]]])
+    loss = heatmap_loss(torch.zeros(1, 1, 1, 2), wanted, torch.ones(1, 1), math.log(9), 0.0)
+    assert loss.item() == pytest.approx(0.130812 * 0.1, abs=1e-6)
 
 
 def test_weights_are_shares_and_a_joint_that_is_nowhere_costs_nothing() -> None:
