@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from engines.training.loop import Progress
+from engines.backends.base import EngineError
+from engines.training.loop import Loop, Progress
+from engines.training.split import Parts
 
 Follow = Callable[[Sequence[Path], str], Iterable[Path]]
 """Hands on pictures one by one and shows how far they are, under a few words."""
@@ -32,5 +37,31 @@ class Trained:
 
 
 def device_of(name: str) -> str:
-    """The device that a name means; `auto` is the GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    """The device that a name means: `auto` is a GPU where there is one, of several processes each its own.
+
+    Raises ValueError for what is no name of a device, EngineError where there is no GPU.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device must be auto, cpu or cuda:N, got {name!r}")
+    has_gpu = torch.cuda.is_available()
+    if name == "auto":
+        name = "cuda" if has_gpu else "cpu"
+    if name != "cpu" and not has_gpu:
+        raise EngineError(f"{name}: torch finds no GPU here; leave it out, or --device cpu")
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name
+
+
+def origin_of(paths: Sequence[Path], parts: Parts, options: object) -> str:
+    """Hex digits that are others for other pictures, another split and other `options`, which tell what they are."""
+    digest = hashlib.sha256(repr(options).encode())
+    for path in paths:
+        digest.update(f"{path.name}\0".encode())
+    digest.update(parts.held.tobytes() + parts.left.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def going_on(loop: Loop) -> str:
+    """Where a training goes on, in words; nothing where it begins."""
+    if loop.is_done:
+        return "; it is done already, name another folder to train anew"
+    return f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""

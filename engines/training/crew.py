@@ -36,6 +36,14 @@ class Crew:
         """What this process draws its batches by."""
         return seed + self.rank * SEED_STEP
 
+    def share_weights(self, network: nn.Module) -> None:
+        """Give every process the weights and statistics of the first."""
+        if self.size > 1:
+            for tensor in network.state_dict().values():
+                held = tensor.cpu()  # gloo's own memory
+                dist.broadcast(held, 0)
+                tensor.copy_(held)
+
     def share_gradients(self, network: nn.Module) -> None:
         """Replace each process's gradients by the mean over all."""
         if self.size > 1:
@@ -70,8 +78,9 @@ class Crew:
     def _mean(self, tensors: Iterable[Tensor]) -> None:
         parts = list(tensors)
         flat = torch.cat([part.flatten() for part in parts])
-        dist.all_reduce(flat)
-        flat /= self.size
+        held = flat.cpu()  # gloo's own memory
+        dist.all_reduce(held)
+        flat = held.to(flat.device) / self.size
         for part, mean in zip(parts, torch.split(flat, [part.numel() for part in parts]), strict=True):
             part.copy_(mean.view_as(part))
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.cards import CardFlags
 from engines.export import Say
 from engines.opening import open_model
 from engines.training.checkpoint import BEST
-from engines.training.course import Trained
+from engines.training.course import Trained, going_on, origin_of
 from engines.training.crew import Crew
 from engines.training.detector import DetectorLesson, DetectorTraining
 from engines.training.labels import LabelledSet, each_once
@@ -45,28 +46,38 @@ def train_detector(
     As `train_pose` does. Raises ValueError for sets that do not do, OSError where files cannot be read or written,
     EngineError where networks do not fit.
     """
+    pictures, training = each_once(sets), course.training
+    paths = [one.path for _, one in pictures]
+    parts = part(paths, course.held, training.seed, course.excluded)
     if crew.is_first:
         pack_pictures(sets, course, packs, say)
     crew.wait()
-    pack, pictures = pack_pictures(sets, course, packs, say), each_once(sets)
-    parts = part([one.path for _, one in pictures], course.held, course.training.seed, course.excluded)
+    pack = pack_pictures(sets, course, packs, say)
     learnt, held = np.flatnonzero(~parts.held & ~parts.left), np.flatnonzero(parts.held)
-    own = replace(course.training, seed=crew.seed(course.training.seed))
+    _check_people(pack, learnt, held)
+    own = replace(training, seed=crew.seed(training.seed))
     shares = shares_of(sets, np.array([number for number, _ in pictures], np.int64)[learnt])
     lesson = DetectorLesson(pack, own, learnt, held, None if len({one.weight for one in sets}) == 1 else shares)
     try:
-        loop = Loop(lesson, course.loop, folder, course.device, crew)
+        origin = origin_of(paths, parts, (training, course.pack, course.loop.steps, course.loop.rate))
+        loop = Loop(lesson, course.loop, folder, course.device, crew, origin)
         count = sum(parameter.numel() for parameter in lesson.network.parameters())
-        going_on = f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""
         say(
             f"{len(learnt):,} pictures to learn from, {len(held):,} held back to mark by, {int(parts.left.sum()):,} "
-            f"left out; {count / 1e6:.2f} M parameters{going_on}"
+            f"left out; {count / 1e6:.2f} M parameters{going_on(loop)}"
         )
         progress = loop.run(tell)
     finally:
         lesson.close()
-    samples = progress.step * course.training.batch * crew.size
+    samples = progress.step * training.batch * crew.size
     return Trained(folder / BEST, progress, loop.is_done, samples, len(learnt), len(held), int(parts.left.sum()))
+
+
+def _check_people(pack: PicturePack, learnt: NDArray[np.int64], held: NDArray[np.int64]) -> None:
+    """Raise ValueError unless there is somebody to learn from and to mark by."""
+    for numbers, words in ((learnt, "to learn from"), (held, "held back to mark by")):
+        if not any((~pack.people(number).passed).any() for number in numbers):
+            raise ValueError(f"nobody is in the {len(numbers)} pictures {words}; add pictures, or --hold more of them")
 
 
 def pack_pictures(sets: Sequence[LabelledSet], course: DetectorCourse, folder: Path, say: Say) -> PicturePack:

@@ -109,8 +109,7 @@ def split(prints: Fingerprints, share: float, seed: int, bound: int = ALIKE) -> 
     is_held = np.isin(numbers, held)
     if not is_held.any() or is_held.all():
         raise ValueError(
-            f"{len(numbers)} pictures in {len(sizes)} groups of like ones cannot be split; "
-            "add other pictures or name a validation set"
+            f"{len(numbers)} pictures in {len(sizes)} groups of like ones cannot be split; add pictures of other scenes"
         )
     return is_held
 

@@ -100,17 +100,28 @@ def rate_at(step: int, options: LoopOptions) -> float:
 
 
 class Loop:
-    """One training in a folder, begun or gone on with where its checkpoint is."""
+    """One training in a folder, begun or gone on with where its checkpoint is.
+
+    `origin` stands for what it is learnt from: a checkpoint of another origin is refused.
+    """
 
     def __init__(
-        self, lesson: Lesson, options: LoopOptions, folder: Path, device: str = "cpu", crew: Crew = ALONE
+        self,
+        lesson: Lesson,
+        options: LoopOptions,
+        folder: Path,
+        device: str = "cpu",
+        crew: Crew = ALONE,
+        origin: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._origin = origin
         self.progress = Progress()
         self._crew = crew
         self._lesson, self._options, self._folder = lesson, options, folder
         self._device = torch.device(device)
         self._network = lesson.network.to(self._device).to(memory_format=torch.channels_last)
+        crew.share_weights(self._network)  # each may have begun with chance of its own
         self._average = AveragedModel(self._network, multi_avg_fn=self._mix, use_buffers=True)
         self._optimizer = torch.optim.AdamW(_groups(self._network, options.weight_decay), lr=options.rate)
         self._dtype = _dtype(options.precision, self._device)
@@ -216,6 +227,7 @@ class Loop:
 
     def _save(self) -> None:
         state = {
+            "origin": self._origin,
             "progress": asdict(self.progress),
             "network": self._network.state_dict(),
             "average": self._average.state_dict(),
@@ -224,6 +236,10 @@ class Loop:
         self._write(state, self._folder / CHECKPOINT)
 
     def _load(self, state: Mapping[str, Any]) -> None:
+        if state["origin"] != self._origin:
+            raise ValueError(
+                f"{self._folder / CHECKPOINT}: was begun with other data or flags; name another folder, or take it away"
+            )
         try:
             self._network.load_state_dict(state["network"])
             self._average.load_state_dict(state["average"])

@@ -125,7 +125,7 @@ def collate(images: Sequence[Image], people: Sequence[PackedPeople]) -> Detector
 def place(
     pack: PicturePack, number: int, canvas: Image, area: tuple[int, int, int, int], placing: Placing
 ) -> PackedPeople:
-    """Paint a picture into `area` (left, top, right, bottom) of a canvas; its people there, clipped, none judged yet.
+    """Paint a picture into `area` (left, top, right, bottom) of a canvas; its people there, none judged yet.
 
     Boxes keep their sizes beyond the area: `judge` clips them.
     """

@@ -125,7 +125,7 @@ def open_pack(
     options = options or PackOptions()
     lacking = next((one for one in pictures if not one.has_all), None)
     if lacking is not None and teacher is None:
-        raise ValueError(f"{lacking.path}: not everybody in it is labelled; name a teacher")
+        raise ValueError(f"{lacking.path}: not everybody in it is labelled; name a teacher: --teacher-detector")
     key = _key(pictures, taught_by, options)
     place = folder / key
     if not (place / "index.npz").is_file():

@@ -19,10 +19,10 @@ from engines.nets.unfold import calibrate
 from engines.results import Skeleton
 from engines.skeletons import skeleton
 from engines.training.checkpoint import BEST
-from engines.training.course import Follow, Trained
+from engines.training.course import Follow, Trained, going_on, origin_of
 from engines.training.crew import Crew
 from engines.training.crowd_file import crowd_file, read_crowd, write_crowd
-from engines.training.labels import LabelledSet
+from engines.training.labels import LabelledSet, each_once
 from engines.training.loop import Loop, LoopOptions, Tell
 from engines.training.people import Crowd, gather
 from engines.training.pose import PoseLesson, PoseTraining
@@ -74,28 +74,36 @@ def train_pose(
     do not fit.
     """
     joints, training = skeleton(course.skeleton), course.training
+    paths = [picture.path for _, picture in each_once(sets)]
+    parts = part(paths, course.held, training.seed, course.excluded)
+    network, frozen = start_network(course, len(joints.names))
     if crew.is_first:
         pack_people(sets, joints, course, packs, follow)
     crew.wait()
     pack = pack_people(sets, joints, course, packs, follow)
-    parts = part(pack.paths, course.held, training.seed, course.excluded)
     learnt, held = people_of(pack, parts, course.most, training.seed)
-    network, frozen = start_network(course, len(joints.names))
+    check_joints(joints, (pack.labelled | pack.taught)[learnt])
     own = replace(training, seed=crew.seed(training.seed))
     weights = shares_of(sets, pack.sets[learnt])
     lesson = PoseLesson(network, pack, joints, own, learnt, held, weights, frozen, course.device)
     if course.start is not None and course.start.suffix == ".onnx":  # its normalisations hold no statistics
         calibrate(network.to(course.device), lesson.crops(CALIBRATED))
-    loop = Loop(lesson, course.loop, folder, course.device, crew)
+    loop = Loop(lesson, course.loop, folder, course.device, crew, _origin(paths, parts, course))
     count = sum(parameter.numel() for parameter in network.parameters())
-    going_on = f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""
     say(
         f"{len(learnt):,} people to learn from, {len(held):,} held back to mark by, {int(parts.left.sum()):,} pictures "
-        f"left out; {count / 1e6:.2f} M parameters{going_on}"
+        f"left out; {count / 1e6:.2f} M parameters{going_on(loop)}"
     )
     progress = loop.run(tell)
     samples = training.samples(progress.step) * crew.size
     return Trained(folder / BEST, progress, loop.is_done, samples, len(learnt), len(held), int(parts.left.sum()))
+
+
+def _origin(paths: Sequence[Path], parts: Parts, course: PoseCourse) -> str:
+    """What a checkpoint of this course is told by."""
+    start = course.start and course.start.name
+    said = (course.training, course.skeleton, start, course.most, course.is_backbone_frozen)
+    return origin_of(paths, parts, (*said, course.loop.steps, course.loop.rate))
 
 
 def pack_people(
@@ -103,13 +111,16 @@ def pack_people(
 ) -> PosePack:
     """The packed people of the sets, found and taught by the teachers where they are not labelled."""
     count, size = len(joints.names), course.training.stages[-1].size
-    crowd = find_crowd(sets, count, course.teacher, folder, follow)
     with ExitStack() as stack:
         poses = None
-        if course.teacher.pose is not None or not all(person.visible.any() for person in crowd.people):
+        if course.teacher.pose is not None:
             poses = stack.enter_context(open_pose_teacher(course.teacher))
             if poses.skeleton != joints:
                 raise ValueError(f"the teacher poses {poses.skeleton.name}, wanted {joints.name}; name another")
+        crowd = find_crowd(sets, count, course.teacher, folder, follow)
+        untold = sum(not person.visible.any() for person in crowd.people)
+        if poses is None and untold:
+            raise ValueError(f"nobody labelled the joints of {untold:,} people; name a --teacher, or take them out")
         return open_pack(crowd, count, size, poses, folder, lambda paths: follow(paths, "packing people"))
 
 
@@ -140,8 +151,17 @@ def people_of(pack: PosePack, parts: Parts, most: int | None, seed: int) -> tupl
     if most is not None and len(learnt) > most:
         learnt = np.sort(np.random.default_rng(seed).permutation(learnt)[:most])
     if not len(learnt) or not len(held):
-        raise ValueError(f"{len(learnt)} people to learn from, {len(held)} to mark by; wanted some of both: add data")
+        raise ValueError(
+            f"{len(learnt)} people to learn from, {len(held)} to mark by; wanted some of both: add data or --hold more"
+        )
     return learnt, held
+
+
+def check_joints(joints: Skeleton, known: NDArray[np.bool_]) -> None:
+    """Raise ValueError where a joint is known of none of the people, `known` (n, K): it would be learnt as noise."""
+    unknown = [name for name, is_known in zip(joints.names, known.any(axis=0).tolist(), strict=True) if not is_known]
+    if unknown:
+        raise ValueError(f"nobody tells where {', '.join(unknown)} are; name a --teacher, or another --skeleton")
 
 
 def start_network(course: PoseCourse, joints: int) -> tuple[HRNet, list[nn.Module]]:

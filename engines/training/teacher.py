@@ -42,7 +42,9 @@ class PoseTeacher:
 
     def __init__(self, backend: Backend, card: ModelCard) -> None:
         if card.family != "heatmap" or card.skeleton is None:
-            raise EngineError(f"{card.name}: a teacher gives heat maps, got {card.family}; name another --teacher")
+            raise EngineError(
+                f"{card.name}: a teacher gives heat maps, got {card.family}; name another --teacher, as hrnet-w32"
+            )
         self._backend = backend
         self.card = card
         self.skeleton = skeleton(card.skeleton)

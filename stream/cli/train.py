@@ -12,7 +12,7 @@ from stream.cli.train_course import open_course
 _EPILOG = """\
 examples:
   run.py train pose mine.json --from hrnet_w32.pth --freeze-backbone --to ballet/
-  run.py train pose labels.json*2 shots/ clip.mp4 --teacher rtmpose.onnx --teacher-detector yolox-s --to mine/
+  run.py train pose 'labels.json*2' shots/ clip.mp4 --teacher hrnet-w32 --teacher-detector yolox-s --to mine/
   run.py train detector shots/ empty_rooms/ --teacher-detector yolox-s --from yolox_nano.pth --to seen/
   torchrun --nproc-per-node 2 run.py train pose … (several processes, on cores or GPUs)
 A training that was stopped or killed goes on where its folder's checkpoint is when the same command is given again.
@@ -42,13 +42,13 @@ def add_parser(commands: Any) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", metavar="DATA",
-                        help="COCO or MPII annotations (.json), a folder of pictures, a clip; DATA*2 is drawn twice as "
-                        "often")  # fmt: skip
+                        help="COCO or MPII annotations (.json), a folder of pictures, a clip; 'DATA*2' is drawn twice "
+                        "as often; of a picture that several have, the labels of the first count")  # fmt: skip
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER",
                         help="checkpoints, logs and the result; where one is, it goes on")  # fmt: skip
     parser.add_argument("--packs", type=Path, metavar="FOLDER",
-                        help="the decoded pictures, several GB (in --to); trainings may share it")  # fmt: skip
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="the annotated pictures (beside their file)")
+                        help="the decoded pictures, 0.5 MB a person or picture (in --to); may be shared")  # fmt: skip
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="the pictures of all annotations (beside each)")
     parser.add_argument("--partial", action="append", default=[], metavar="DATA",
                         help="annotations, one of DATA, that do not name everybody in their pictures")  # fmt: skip
     parser.add_argument("--exclude", type=Path, action="append", default=[], metavar="FOLDER",
@@ -58,7 +58,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", type=Path, dest="start", metavar="CHECKPOINT", help="begin with its weights")
     parser.add_argument("--name", metavar="NAME", help="of the model (the folder's)")
     parser.add_argument("--rights", metavar="WORDS", default="unknown", help="the licence, for the card (unknown)")
-    parser.add_argument("--evaluate", type=Path, metavar="FILE", help="COCO annotations to score the result on")
+    parser.add_argument(
+        "--evaluate", type=Path, metavar="FILE", help="COCO annotations to score the result on (extra eval)"
+    )
     parser.add_argument("--compact", action="store_true", help="store the weights in fp16, half the size")
     parser.add_argument("--rate", type=float, metavar="R", help="highest learning rate")
     parser.add_argument("--hold", type=float, metavar="SHARE", default=0.035,

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from engines.backends.base import EngineError
 from engines.cards import Accuracy, Task, TrainingNote
+from engines.coco import check_library, read_truth
 from engines.export import Say
 from engines.skeletons import skeleton
 from stream.cli.train_progress import Follower
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from engines.training.loop import LoopOptions
     from engines.training.teacher import TeacherOptions
 
+VALIDATE_EVERY, WARM_UP = 500, 300
+"""Steps, of long trainings; of short ones a tenth."""
 FLAGS: dict[Task, str] = {"pose": "--pose", "detect": "--detector"}
 """By which a run is told of a model."""
 KEPT_PARTS = 2
@@ -46,26 +49,44 @@ class Course:
 def open_course(args: argparse.Namespace, joints: str) -> Iterator[Course]:
     """Read the data that the flags name and tell what is in them; the processes are connected until the end."""
     try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+
         from engines.training.checkpoint import steps_done
         from engines.training.crew import crew
     except ImportError as error:
         raise EngineError(f"training takes torch ({error}); pip install 'posestream[train]'") from error
     from engines.training.sets import SetOptions, read_set, report
 
+    _check_files(args)
     unknown = [spec for spec in args.partial if spec not in args.data]
     if unknown:
         raise ValueError(f"--partial {unknown[0]}: is none of DATA; name it as it is named there")
     with crew() as mates:
         follower = Follower(Console(highlight=False), is_quiet=not mates.is_first)
         clips, own = args.to / "clips", skeleton(joints)
+        if not mates.is_first:
+            mates.wait()  # the first one cuts the clips into frames
         sets = tuple(
             read_set(spec, SetOptions(own, args.images, clips, args.every, has_all=spec not in args.partial))
             for spec in args.data
         )
         if mates.is_first:
+            mates.wait()
             for line in report(sets):
                 follower.say(line)
         yield Course(sets, follower, mates, steps_done(args.to))
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Raise before the hours of work what would be raised after them."""
+    for name in ("start", "evaluate", "distil", "network"):
+        path = getattr(args, name, None)
+        if path is not None and not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+    if args.evaluate is not None:
+        check_library()
+        read_truth(args.evaluate)
 
 
 def loop_of(args: argparse.Namespace, steps: int, rate: float) -> LoopOptions:
@@ -74,7 +95,9 @@ def loop_of(args: argparse.Namespace, steps: int, rate: float) -> LoopOptions:
 
     given = {"validate_every": args.validate_every, "patience": args.patience, "rate": args.rate}
     named = {name: value for name, value in given.items() if value is not None}
-    return LoopOptions(**{"rate": rate, **named}, steps=steps, precision=args.precision)
+    usual = {"rate": rate, "validate_every": min(VALIDATE_EVERY, max(1, steps // 10))}
+    warm_up = min(WARM_UP, steps // 10)
+    return LoopOptions(**{**usual, **named}, steps=steps, warm_up=warm_up, precision=args.precision)
 
 
 def teachers_of(args: argparse.Namespace, pose: str | None) -> TeacherOptions:
@@ -128,12 +151,14 @@ def _note(args: argparse.Namespace, trained: Trained) -> TrainingNote:
         hours=round(progress.seconds / 3600, 2),
         machine=machine_words(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        notes=f"{trained.learnt} learnt from, {trained.held} marked by, {trained.left_out} pictures left out; best at "
-        f"step {progress.best_step} of {progress.step}",
+        notes=f"{trained.learnt} learnt from, {trained.held} marked by, {trained.left_out} pictures left out; best, "
+        f"{progress.best:.3f}, at step {progress.best_step} of {progress.step}",
     )
 
 
 def _short(word: str) -> str:
     """A word of the command without the folders of this machine, which mean nothing on another."""
-    path = Path(word)
-    return Path(*path.parts[-KEPT_PARTS:]).as_posix() if path.is_absolute() else word
+    flag, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    path = Path(value)
+    kept = Path(*path.parts[-KEPT_PARTS:]).as_posix() if path.is_absolute() else value
+    return f"{flag}{equals}{kept}"

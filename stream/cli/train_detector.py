@@ -25,8 +25,12 @@ PLAIN_SHARE = 5
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add what detectors alone take."""
-    parser.add_argument("--width", type=float, default=0.25, metavar="W", help="nano 0.25, s 0.5, m 0.75 (0.25)")
-    parser.add_argument("--depth", type=float, default=0.33, metavar="D", help="nano and s 0.33, m 0.67 (0.33)")
+    parser.add_argument(
+        "--width", type=float, default=0.25, metavar="W", help="nano 0.25, s 0.5, m 0.75 (0.25; or --from's)"
+    )
+    parser.add_argument(
+        "--depth", type=float, default=0.33, metavar="D", help="nano, s 0.33, m 0.67 (0.33; or --from's)"
+    )
     parser.add_argument("--depthwise", action="store_true", help="depthwise convolutions, as nano")
     parser.add_argument("--size", type=int, default=416, metavar="N", help="of the input (416)")
     parser.add_argument("--sizes", type=int, nargs="+", default=(), metavar="N", help="to train on (the input's)")
@@ -54,6 +58,7 @@ def _options(args: argparse.Namespace) -> DetectorCourse:
     from engines.training.detector import DetectorTraining
     from engines.training.detector_course import DetectorCourse
     from engines.training.mosaic import MosaicOptions
+    from engines.training.picture_pack import PackOptions
 
     training = DetectorTraining(
         width=args.width,
@@ -71,6 +76,7 @@ def _options(args: argparse.Namespace) -> DetectorCourse:
     )
     return DetectorCourse(
         training=training,
+        pack=PackOptions(side=max(PackOptions().side, args.size, *args.sizes)),
         loop=loop_of(args, args.steps, NEW_RATE if args.start is None else RATE),
         teacher=teachers_of(args, None),
         held=args.hold,

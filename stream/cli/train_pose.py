@@ -25,7 +25,8 @@ SLIM_WIDTH = 16
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add what poses alone take."""
-    parser.add_argument("--teacher", metavar="MODEL", help="a pose model that gives the heat maps of unlabelled joints")
+    parser.add_argument("--teacher", metavar="MODEL",
+                        help="a pose model of heat maps, as hrnet-w32, for joints that nobody labelled")  # fmt: skip
     parser.add_argument("--skeleton", choices=("coco17", "mpii16", "halpe26"), default="coco17",
                         help="joints to learn (coco17)")  # fmt: skip
     parser.add_argument("--network", type=Path, metavar="FILE",
