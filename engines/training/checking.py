@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.nms import box_iou
 from engines.training.labels import LabelledPicture, Labels
-from engines.training.pictures import picture_size
+from engines.training.pictures import Header, picture_header
 
 TWICE_IOU: Final = 0.95
 """Boxes of one picture that overlap more are of one person."""
@@ -45,20 +46,28 @@ def checked_picture(
 
     Sizes are (height, width). Where somebody is left out, `has_all` no longer holds.
     """
-    size = picture_size(path)
-    if size is None:
+    header = picture_header(path)
+    if header is None:
         wrong = "cannot be read (left out)" if path.is_file() else "are missing (left out)"
         faults.add(f"pictures {wrong}", path.name)
         return None
+    size = header.size
     if annotated is not None and size != annotated:
         sizes = f"{size[1]}x{size[0]}, annotated as {annotated[1]}x{annotated[0]}"
-        faults.add("pictures are of another size than annotated (left out)", f"{path.name}: {sizes}")
+        faults.add(f"pictures are of another size than annotated{_why(header, annotated)}", f"{path.name}: {sizes}")
         return None
     in_place = _boxes_in_place(labels, size, path.name, faults)
     kept = in_place & ~_again(labels, in_place, path.name, faults)
     labels = Labels(labels.boxes[kept], labels.keypoints[kept], labels.visible[kept], labels.crowd[kept])
     has_all = has_all and bool(in_place.all())
     return LabelledPicture(path, _with_joints_in_place(labels, size, path.name, faults), has_all)
+
+
+def _why(header: Header, annotated: tuple[int, int]) -> str:
+    """What becomes of a picture of another size, and how to mend it where that is known."""
+    if header.orientation > 4 and header.size[::-1] == annotated:
+        return ", turned by their EXIF orientation (left out; turn their pixels with exiftran -ai or jpegtran)"
+    return " (left out)"
 
 
 def _boxes_in_place(labels: Labels, size: tuple[int, int], name: str, faults: Faults) -> NDArray[np.bool_]:
@@ -79,7 +88,7 @@ def _again(labels: Labels, counted: NDArray[np.bool_], name: str, faults: Faults
     if len(rows) > 1:
         boxes, joints = labels.boxes[rows], labels.visible[rows].sum(axis=1)
         order = np.argsort(-joints, kind="stable")
-        alike = np.triu(_overlaps(boxes[order]) > TWICE_IOU, 1)
+        alike = np.triu(box_iou(boxes[order], boxes[order]) > TWICE_IOU, 1)
         for place in range(len(order)):
             if not again[rows[order[place]]]:
                 again[rows[order[alike[place]]]] = True
@@ -99,13 +108,3 @@ def _with_joints_in_place(labels: Labels, size: tuple[int, int], name: str, faul
     visible: NDArray[np.bool_] = labels.visible & inside & near
     keypoints = np.where(visible[..., None], points, 0).astype(np.float32)
     return Labels(labels.boxes, keypoints, visible, labels.crowd)
-
-
-def _overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU (P, P) of boxes (P, 4) that have an area."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)
-    shares: NDArray[np.float32] = shared / (areas[:, None] + areas[None] - shared)
-    return shares

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from engines.results import Image
 
 SUFFIXES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 """Files with such an ending are clips."""
+_FRAME: Final = re.compile(r"(.+)-\d{6,}\.jpg")
+"""How the picture of a frame is called; its folder by the same clip, and 8 hex digits."""
 _QUALITY: Final = (cv2.IMWRITE_JPEG_QUALITY, 95)
 _TURNS: Final = {90: 1, 180: 2, 270: 3}
 """Quarter turns by the rotation tag, degrees counterclockwise."""
@@ -38,6 +41,19 @@ def clip_pictures(clip: Path, work: Path, every_s: float = 1.0) -> list[Path]:
     if not folder.is_dir():
         _write(clip, folder, every_s)
     return sorted(folder.iterdir())
+
+
+def list_clips(folder: Path) -> list[Path]:
+    """The clips of a folder by name; those of its folders are not taken."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def clip_folder(picture: Path) -> Path | None:
+    """The folder of frames that `clip_pictures` put a picture into; None where it is of no clip. Names tell it."""
+    name = _FRAME.fullmatch(picture.name)
+    if name is None or re.fullmatch(f"{re.escape(name[1])}-[0-9a-f]{{8}}", picture.parent.name) is None:
+        return None
+    return picture.parent
 
 
 def _write(clip: Path, folder: Path, every_s: float) -> None:

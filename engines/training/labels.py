@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.results import check_array
+from engines.results import Skeleton, check_array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +51,13 @@ class LabelledPicture:
     """A picture's file and its people.
 
     `has_all`: everybody in it is labelled, so that what is not labelled is no person. Only such a picture may teach a
-    detector.
+    detector. Without `has_boxes` its boxes are no outlines of people: they may place a crop, but teach no detector.
     """
 
     path: Path
     labels: Labels
     has_all: bool
+    has_boxes: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +81,24 @@ class LabelledSet:
 
 
 def each_once(sets: Sequence[LabelledSet]) -> list[tuple[int, LabelledPicture]]:
-    """The pictures of all sets with the number of their set, in order; one that several have is the first's."""
+    """The pictures of all sets with the number of their set, those of labelled sets first, else in order.
+
+    One that several have is the first's: where a labelled set has it, its labels count, whichever set was named first.
+    """
     seen: dict[Path, tuple[int, LabelledPicture]] = {}
-    for number, one in enumerate(sets):
+    for number, one in sorted(enumerate(sets), key=lambda row: not row[1].is_labelled):  # stable
         for picture in one.pictures:
             seen.setdefault(picture.path.resolve(), (number, picture))
     return [(number, replace(picture, path=path)) for path, (number, picture) in seen.items()]
+
+
+def in_joints(labels: Labels, own: Sequence[str], wanted: Skeleton) -> Labels:
+    """The labels, whose joints are called `own`, in those of a skeleton: of equal name; the others are not labelled."""
+    if tuple(own) == wanted.names:
+        return labels
+    places = [(own.index(name), k) for k, name in enumerate(wanted.names) if name in own]
+    theirs, ours = [a for a, _ in places], [b for _, b in places]
+    people, joints = len(labels.boxes), len(wanted.names)
+    keypoints, visible = np.zeros((people, joints, 2), np.float32), np.zeros((people, joints), np.bool_)
+    keypoints[:, ours], visible[:, ours] = labels.keypoints[:, theirs], labels.visible[:, theirs]
+    return Labels(labels.boxes, keypoints, visible, labels.crowd)

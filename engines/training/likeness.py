@@ -8,7 +8,8 @@ another size or quality are 0 to 6 apart; of thousands that have nothing to do w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,8 +26,16 @@ from engines.training.pictures import picture_size
 ALIKE: Final = 6
 """Pictures at most so many bits apart are alike."""
 _ROWS, _COLUMNS = 8, 8
-_CHUNK: Final = 512
-"""Pictures compared with all others at a time: their distances to 10,000 take 40 MB."""
+MOST_HELD: Final = 0.2
+"""Of all pictures, how many a group may be that is held out whole though it is larger than the share."""
+_MEMORY: Final = 64 << 20
+"""Bytes for comparing some pictures with all others at a time."""
+_PAIR_BYTES: Final = 11
+"""Bytes that comparing two pictures takes: of 8 bits that differ, and 3 counts and bounds."""
+_MOST_PAIRS: Final = 4 << 20
+"""Pairs of like pictures that are kept before they are made groups of: 64 MB."""
+_END: Final = 4096
+"""Bytes at the end of a file that tell most files apart."""
 _REDUCED: Final = (
     (256, cv2.IMREAD_REDUCED_GRAYSCALE_8),
     (128, cv2.IMREAD_REDUCED_GRAYSCALE_4),
@@ -37,11 +46,10 @@ _REDUCED: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprints:
-    """What N pictures are told by: `digests` of their bytes (SHA-256, hex), `hashes` (N,) uint64 of their look, and
-    `mirrored` (N,) uint64 of that of their mirror images."""
+    """What N pictures are told by: `hashes` (N,) uint64 of their look, and `mirrored` (N,) uint64 of that of their mirror
+    images."""
 
     paths: tuple[Path, ...]
-    digests: tuple[str, ...]
     hashes: NDArray[np.uint64]
     mirrored: NDArray[np.uint64]
 
@@ -56,12 +64,18 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def ending(path: Path) -> tuple[int, str]:
+    """A file's length in bytes and the SHA-256 of its last bytes; files of the same bytes have the same."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _END, 0))
+        return size, hashlib.sha256(file.read()).hexdigest()
+
+
 def fingerprints(paths: Sequence[Path]) -> Fingerprints:
     """The fingerprints of picture files; OSError where one cannot be read."""
     looks = np.array([_look(path) for path in paths], np.uint8).reshape(-1, _ROWS, _COLUMNS + 1)
-    return Fingerprints(
-        tuple(paths), tuple(digest(path) for path in paths), look_hashes(looks), look_hashes(looks[:, :, ::-1])
-    )
+    return Fingerprints(tuple(paths), look_hashes(looks), look_hashes(looks[:, :, ::-1]))
 
 
 def look_hashes(looks: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -78,35 +92,54 @@ def distances(one: Fingerprints, other: Fingerprints) -> NDArray[np.uint8]:
     return np.minimum(straight, mirrored)
 
 
-def groups(prints: Fingerprints, bound: int = ALIKE) -> NDArray[np.int64]:
-    """The group (N,), numbered from 0, of each picture: those alike, and what is alike to one of them, are in one."""
+def groups(
+    prints: Fingerprints, bound: int = ALIKE, together: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """The group (N,), numbered from 0, of each picture: those alike, and what is alike to one of them, are in one.
+
+    So are those of an equal number in `together` (N,), if it is not below 0.
+    """
     count = len(prints.paths)
-    pairs = [np.zeros((0, 2), np.int64)]
-    for start in range(0, count, _CHUNK):
-        near = np.argwhere(distances(_rows(prints, slice(start, start + _CHUNK)), prints) <= bound)
-        pairs.append(near + np.array((start, 0)))
-    ends = np.concatenate(pairs)
-    graph = coo_array((np.ones(len(ends), np.int32), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    _, numbers = connected_components(graph, directed=False)
-    return numbers.astype(np.int64)
+    pairs = [np.zeros((0, 2), np.int64) if together is None else _firsts(together)]
+    for rows in _chunks(count, count):
+        near = np.argwhere(distances(_rows(prints, rows), prints) <= bound)
+        pairs.append(near + np.array((rows.start, 0)))
+        if sum(map(len, pairs)) > _MOST_PAIRS:
+            pairs = [_firsts(_components(pairs, count))]
+    return _components(pairs, count)
 
 
-def split(prints: Fingerprints, share: float, seed: int, bound: int = ALIKE) -> NDArray[np.bool_]:
+def split(
+    prints: Fingerprints,
+    share: float,
+    seed: int,
+    bound: int = ALIKE,
+    together: NDArray[np.int64] | None = None,
+) -> NDArray[np.bool_]:
     """Which pictures (N,) are held out to validate on: about `share` of them, always the same for a seed.
 
-    No picture that is held out is alike to one that is not. Groups come in an order drawn by chance, and one that would
-    be too many is passed over. Raises ValueError unless the share lies between 0 and 1 and somebody is on either side.
+    No picture that is held out is alike to one that is not, nor has its number in `together` (N,), by which clips keep
+    their frames on one side; below 0 it is of no clip. Groups come in an order drawn by chance, and one that would be
+    too many is passed over. Where clips are so large that this is less than half the share, the smallest group is held
+    too, if it is at most MOST_HELD of all; else each clip is cut in time, its pictures being in order: the last of them
+    are held. Then pictures on either side of a cut are alike, but there is nothing else to validate on. Raises
+    ValueError unless the share lies between 0 and 1 and somebody is on either side.
     """
     if not 0 < share < 1:
         raise ValueError(f"the share to validate on must lie between 0 and 1, got {share}")
-    numbers = groups(prints, bound)
+    numbers = groups(prints, bound, together)
     sizes = np.bincount(numbers)
-    wanted, held = max(round(share * len(numbers)), 1), []
+    wanted = max(round(share * len(numbers)), 1)
+    held, left = [], wanted
     for group in np.random.default_rng(seed).permutation(len(sizes)):
-        if sizes[group] <= wanted:
+        if sizes[group] <= left:
             held.append(group)
-            wanted -= int(sizes[group])
+            left -= int(sizes[group])
     is_held = np.isin(numbers, held)
+    if together is not None and (together >= 0).any() and 2 * is_held.sum() < wanted:
+        rest = np.where(np.isin(np.arange(len(sizes)), held), len(numbers), sizes)
+        is_small = rest.min() <= MOST_HELD * len(numbers)
+        is_held |= numbers == rest.argmin() if is_small else _last_of_clips(together, share)
     if not is_held.any() or is_held.all():
         raise ValueError(
             f"{len(numbers)} pictures in {len(sizes)} groups of like ones cannot be split; add pictures of other scenes"
@@ -122,16 +155,47 @@ def closest(one: Fingerprints, other: Fingerprints) -> tuple[NDArray[np.int64], 
     if not other.paths:
         raise ValueError("there is no picture to compare with; name a set that has some")
     smallest, places = np.zeros(len(one.paths), np.int64), np.zeros(len(one.paths), np.int64)
-    for start in range(0, len(one.paths), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    for rows in _chunks(len(one.paths), len(other.paths)):
         apart = distances(_rows(one, rows), other)
         places[rows] = apart.argmin(axis=1)
         smallest[rows] = apart.min(axis=1)
     return smallest, tuple(other.paths[place] for place in places)
 
 
+def _chunks(count: int, others: int) -> Iterator[slice]:
+    """So many pictures in pieces, of which each can be compared with so many others at a time."""
+    step = max(_MEMORY // (_PAIR_BYTES * max(others, 1)), 1)
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
 def _rows(prints: Fingerprints, rows: slice) -> Fingerprints:
-    return Fingerprints(prints.paths[rows], prints.digests[rows], prints.hashes[rows], prints.mirrored[rows])
+    return Fingerprints(prints.paths[rows], prints.hashes[rows], prints.mirrored[rows])
+
+
+def _firsts(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs (P, 2) that join all pictures of an equal number (N,), from 0 on: each with the first of its number."""
+    rows = np.flatnonzero(numbers >= 0)
+    _, first, places = np.unique(numbers[rows], return_index=True, return_inverse=True)
+    return np.stack([rows, rows[first[places]]], axis=1).astype(np.int64)
+
+
+def _components(pairs: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """The group (N,), numbered from 0, of each of so many pictures, joined by pairs (P, 2)."""
+    ends = np.concatenate(pairs)
+    graph = coo_array((np.ones(len(ends), np.int32), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    _, numbers = connected_components(graph, directed=False)
+    return numbers.astype(np.int64)
+
+
+def _last_of_clips(together: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Which pictures (N,) are the last `share` of their clip, which has more."""
+    is_last = np.zeros(len(together), np.bool_)
+    for clip in np.unique(together[together >= 0]):
+        frames = np.flatnonzero(together == clip)
+        count = max(round(share * len(frames)), 1)
+        if count < len(frames):
+            is_last[frames[-count:]] = True
+    return is_last
 
 
 def _look(path: Path) -> NDArray[np.uint8]:

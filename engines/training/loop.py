@@ -21,7 +21,7 @@ from engines.training.stop import stopped_by_signals
 
 Figures = Mapping[str, float]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Lesson(Protocol):
@@ -125,6 +125,8 @@ class Loop:
         self._average = AveragedModel(self._network, multi_avg_fn=self._mix, use_buffers=True)
         self._optimizer = torch.optim.AdamW(_groups(self._network, options.weight_decay), lr=options.rate)
         self._dtype = _dtype(options.precision, self._device)
+        # Small gradients vanish in fp16 unless they are scaled; with the other precisions it passes all through.
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._dtype is torch.float16)
         self._stop = False
         state = read_state(folder, self._device)
         if state is not None:
@@ -176,15 +178,17 @@ class Loop:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not torch.float32):
             loss, figures = self._lesson.loss(self._network, progress.step)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._crew.share_gradients(self._network)
+        self._scaler.unscale_(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), options.clip)
         if bool(torch.isfinite(norm)):
-            self._optimizer.step()
+            self._scaler.step(self._optimizer)
         else:  # a batch that overflows teaches nothing
             with torch.no_grad():
                 for buffer, kept in zip(self._network.buffers(), before, strict=True):
                     buffer.copy_(kept)
+        self._scaler.update()
         self._average.update_parameters(self._network)
         progress.step += 1
         return {"loss": float(loss.detach()), "rate": rate_at(progress.step - 1, options), **figures}
@@ -232,6 +236,7 @@ class Loop:
             "network": self._network.state_dict(),
             "average": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
         }
         self._write(state, self._folder / CHECKPOINT)
 
@@ -244,6 +249,7 @@ class Loop:
             self._network.load_state_dict(state["network"])
             self._average.load_state_dict(state["average"])
             self._optimizer.load_state_dict(state["optimizer"])
+            self._scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError) as error:
             where = self._folder / CHECKPOINT
             raise ValueError(f"{where}: is of another network; name another folder, or take it away") from error
@@ -258,7 +264,9 @@ def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What a network is run in: by itself bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU."""
     if precision != "auto":
         return _DTYPES[precision]
-    has_bf16 = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if has_bf16 else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32

@@ -27,8 +27,6 @@ LOWER = ("hip", "knee", "ankle", "toe", "heel", "pelvis")
 """What the names of joints of the lower body hold."""
 HARD = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
 """Weights of joints that move most, as in the reference code."""
-MULTIPLE = 32
-"""Pixels; the coarsest branch of an HRNet halves so often."""
 VALIDATED = 32
 """Crops in one call while marking."""
 SHEET = 32
@@ -50,8 +48,6 @@ class Stage:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch) < 1:
             raise ValueError(f"a stage's steps and batch must be 1 or more, got {self.steps} and {self.batch}")
-        if min(self.size) < 1 or self.size[0] % MULTIPLE or self.size[1] % MULTIPLE:
-            raise ValueError(f"a stage's size must be multiples of {MULTIPLE}, got {self.size[0]}x{self.size[1]}")
 
 
 AUGMENTATIONS: dict[str, tuple[PlacementOptions, LookOptions]] = {

@@ -159,7 +159,7 @@ def people_of(pack: PosePack, parts: Parts, most: int | None, seed: int) -> tupl
 
 def check_joints(joints: Skeleton, known: NDArray[np.bool_]) -> None:
     """Raise ValueError where a joint is known of none of the people, `known` (n, K): it would be learnt as noise."""
-    unknown = [name for name, is_known in zip(joints.names, known.any(axis=0).tolist(), strict=True) if not is_known]
+    unknown = [joints.names[joint] for joint in np.flatnonzero(~np.any(known, axis=0))]
     if unknown:
         raise ValueError(f"nobody tells where {', '.join(unknown)} are; name a --teacher, or another --skeleton")
 
@@ -167,4 +167,6 @@ def check_joints(joints: Skeleton, known: NDArray[np.bool_]) -> None:
 def start_network(course: PoseCourse, joints: int) -> tuple[HRNet, list[nn.Module]]:
     """The network as it begins, and its modules that stay as they are."""
     network = begin(course.layout, joints, course.start, course.training.seed)
+    for stage in course.training.stages:
+        replace(network.layout, size=stage.size)  # raises where its coarsest branch would not be whole
     return network, freeze_backbone(network) if course.is_backbone_frozen else []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.training.clips import clip_folder
 from engines.training.labels import LabelledSet
 from engines.training.likeness import ALIKE, closest, fingerprints, split
 
@@ -27,13 +28,21 @@ class Parts:
 def part(paths: Sequence[Path], share: float, seed: int, excluded: Sequence[Path] = ()) -> Parts:
     """Part the pictures at `paths`: about `share` of them are held, those like any of `excluded` left out.
 
-    Pictures are alike by content or by look, mirrored or not (engines/training/likeness.py). Raises what `split` does.
+    Pictures are alike by their look, mirrored or not, and frames of one clip stay on one side, where there is anything
+    else (engines/training/likeness.py says how else). Raises what `split` does.
     """
     prints = fingerprints(paths)
     left = np.zeros(len(paths), np.bool_)
     if excluded:
         left = closest(prints, fingerprints(excluded))[0] <= ALIKE
-    return Parts(split(prints, share, seed) & ~left, left)
+    return Parts(split(prints, share, seed, together=clip_numbers(paths)) & ~left, left)
+
+
+def clip_numbers(paths: Sequence[Path]) -> NDArray[np.int64]:
+    """The clip (N,), numbered from 0, that each picture is a frame of; -1 where it is of none."""
+    numbers: dict[Path, int] = {}
+    folders = [clip_folder(path) for path in paths]
+    return np.array([-1 if f is None else numbers.setdefault(f, len(numbers)) for f in folders], np.int64)
 
 
 def shares_of(sets: Sequence[LabelledSet], owners: NDArray[np.int64]) -> NDArray[np.float64]:

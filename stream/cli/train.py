@@ -42,13 +42,14 @@ def add_parser(commands: Any) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", metavar="DATA",
-                        help="COCO or MPII annotations (.json), a folder of pictures, a clip; 'DATA*2' is drawn twice "
-                        "as often; of a picture that several have, the labels of the first count")  # fmt: skip
+                        help="COCO or MPII annotations (.json), a folder of pictures and clips, a clip; 'DATA*2' is "
+                        "drawn twice as often")  # fmt: skip
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER",
                         help="checkpoints, logs and the result; where one is, it goes on")  # fmt: skip
     parser.add_argument("--packs", type=Path, metavar="FOLDER",
                         help="the decoded pictures, 0.5 MB a person or picture (in --to); may be shared")  # fmt: skip
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="the pictures of all annotations (beside each)")
+    parser.add_argument("--images", type=Path, action="append", metavar="FOLDER",
+                        help="the pictures of annotations (beside each file); repeatable, the first that has one counts")  # fmt: skip
     parser.add_argument("--partial", action="append", default=[], metavar="DATA",
                         help="annotations, one of DATA, that do not name everybody in their pictures")  # fmt: skip
     parser.add_argument("--exclude", type=Path, action="append", default=[], metavar="FOLDER",
@@ -68,7 +69,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validate-every", type=int, metavar="STEPS", help="steps between validations")
     parser.add_argument("--patience", type=int, metavar="N", help="validations without gain to end after (10)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (0)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto",
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
                         help="of the arithmetic (auto: bf16 where the CPU or GPU has it)")  # fmt: skip
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda:0")
     parser.add_argument("--check", action="store_true", help="tell what is wrong with the data, and stop")

@@ -102,7 +102,7 @@ def test_without_a_warm_up_the_rate_begins_at_its_highest() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"warm_up": -1}, {"rate": 0.0}, {"average": 1.0}, {"precision": "fp16"}, {"patience": 0}]
+    "wrong", [{"steps": 0}, {"warm_up": -1}, {"rate": 0.0}, {"average": 1.0}, {"precision": "fp8"}, {"patience": 0}]
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -274,3 +274,19 @@ def test_a_batch_that_overflows_changes_nothing(tmp_path: Path, gain: float) -> 
     assert [steps for _, steps in seen[:4]] == [1, 2, 2, 3]
     assert not torch.equal(seen[3][0]["0.weight"], seen[2][0]["0.weight"])
     assert all(bool(tensor.isfinite().all()) for tensor in loop.averaged.state_dict().values())
+
+
+def test_in_fp16_it_learns_and_a_gradient_that_overflows_costs_a_step_only(tmp_path: Path) -> None:
+    losses: list[float] = []
+    loop = Loop(Sums(), options(steps=60, precision="fp16"), tmp_path)
+    loop.run(lambda _, figures: losses.append(figures["loss"]) if "loss" in figures else None)
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in loop.averaged.state_dict().values())
+    assert Loop(Sums(), options(steps=60, precision="fp16"), tmp_path).progress.step == 60
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:
+    Loop(Sums(), options(steps=1), tmp_path, origin="one").run(quiet)
+    assert Loop(Sums(), options(steps=1), tmp_path, origin="one").progress.step == 1
+    with pytest.raises(ValueError, match="begun with other data or flags; name another folder"):
+        Loop(Sums(), options(steps=1), tmp_path, origin="other")
