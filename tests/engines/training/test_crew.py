@@ -22,6 +22,9 @@ with crew() as mates:
     network = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
     for parameter in network.parameters():
         parameter.grad = torch.full_like(parameter, float(mates.rank + 1))
+    with torch.no_grad():
+        network[0].weight.fill_(mates.rank - 3.0)
+    mates.share_weights(network)
     network[1].running_mean.fill_(4.0 * mates.rank)
     mates.share_gradients(network)
     mates.share_buffers(network)
@@ -29,7 +32,8 @@ with crew() as mates:
     print(
         mates.rank, mates.size, mates.is_first, mates.seed(10),
         [float(p.grad.mean()) for p in network.parameters()], float(network[1].running_mean),
-        mates.share_figures({"score": mates.rank * 0.5}), mates.is_any(mates.rank == 1), mates.is_any(False), sep="|",
+        float(network[0].weight.mean()), mates.share_figures({"score": mates.rank * 0.5}),
+        mates.is_any(mates.rank == 1), mates.is_any(False), sep="|",
         file=open(f"{sys.argv[1]}/{mates.rank}.txt", "w"),
     )
 """
@@ -45,7 +49,7 @@ def test_alone_nothing_is_shared() -> None:
     assert not alone.is_any(False)
 
 
-def test_two_processes_share_gradients_statistics_marks_and_the_wish_to_stop(tmp_path: Path) -> None:
+def test_two_processes_share_weights_gradients_statistics_marks_and_the_wish_to_stop(tmp_path: Path) -> None:
     program = tmp_path / "member.py"
     program.write_text(MEMBER, "utf-8")
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -56,4 +60,4 @@ def test_two_processes_share_gradients_statistics_marks_and_the_wish_to_stop(tmp
     assert done.returncode == 0, done.stderr
     told = [(tmp_path / f"{rank}.txt").read_text("utf-8").strip().split("|") for rank in (0, 1)]
     assert [line[:4] for line in told] == [["0", "2", "True", "10"], ["1", "2", "False", str(10 + SEED_STEP)]]
-    assert told[0][4:] == told[1][4:] == ["[1.5, 1.5, 1.5, 1.5]", "2.0", "{'score': 0.25}", "True", "False"]
+    assert told[0][4:] == told[1][4:] == ["[1.5, 1.5, 1.5, 1.5]", "2.0", "-3.0", "{'score': 0.25}", "True", "False"]
