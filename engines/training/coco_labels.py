@@ -94,9 +94,7 @@ def _person_category(data: Entry) -> Entry:
     return called or next((c for c in categories if c["id"] == PERSON), {"id": PERSON})
 
 
-def _people_of(
-    data: Entry, category: int, entries: Mapping[int, Entry], faults: Faults
-) -> dict[int, list[Entry]]:
+def _people_of(data: Entry, category: int, entries: Mapping[int, Entry], faults: Faults) -> dict[int, list[Entry]]:
     """The annotations of people by the number of their picture."""
     people: dict[int, list[Entry]] = {number: [] for number in entries}
     for annotation in data["annotations"]:

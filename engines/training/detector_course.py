@@ -10,19 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.cards import CardFlags
 from engines.export import Say
-from engines.opening import open_model
 from engines.training.checkpoint import BEST
 from engines.training.course import Trained, going_on, origin_of
 from engines.training.crew import Crew
 from engines.training.detector import DetectorLesson, DetectorTraining
-from engines.training.labels import LabelledSet, each_once
+from engines.training.labels import LabelledPicture, LabelledSet, Labels, each_once
 from engines.training.loop import Loop, LoopOptions, Tell
-from engines.training.picture_pack import PackOptions, PicturePack, open_pack
+from engines.training.picture_pack import PackOptions, PicturePack, open_picture_pack
 from engines.training.split import part, shares_of
-from engines.training.teacher import TeacherOptions
-from engines.yolo import DetectorOptions, PersonDetector
+from engines.training.teacher import TeacherOptions, open_box_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +46,9 @@ def train_detector(
     pictures, training = each_once(sets), course.training
     paths = [one.path for _, one in pictures]
     parts = part(paths, course.held, training.seed, course.excluded)
-    if crew.is_first:
-        pack_pictures(sets, course, packs, say)
+    pack = pack_pictures(sets, course, packs, say) if crew.is_first else None
     crew.wait()
-    pack = pack_pictures(sets, course, packs, say)
+    pack = pack or pack_pictures(sets, course, packs, say)  # the others find it there
     learnt, held = np.flatnonzero(~parts.held & ~parts.left), np.flatnonzero(parts.held)
     _check_people(pack, learnt, held)
     own = replace(training, seed=crew.seed(training.seed))
@@ -82,13 +78,13 @@ def _check_people(pack: PicturePack, learnt: NDArray[np.int64], held: NDArray[np
 
 def pack_pictures(sets: Sequence[LabelledSet], course: DetectorCourse, folder: Path, say: Say) -> PicturePack:
     """The packed pictures of the sets, with the people whom the teacher finds where not everybody is labelled."""
-    pictures, teacher = [one for _, one in each_once(sets)], course.teacher
+    pictures, teacher = [_with_boxes(one) for _, one in each_once(sets)], None
     with ExitStack() as stack:
-        detector = None
-        if teacher.detector is not None:
-            model = open_model(teacher.detector, "detect", CardFlags(imgsz=teacher.size), precision=teacher.precision)
-            stack.callback(model.backend.close)
-            asked = DetectorOptions(course.pack.doubt, iou=0.6)
-            detector = PersonDetector(model.backend, model.card, asked)
-        taught_by = f"{Path(teacher.detector or '').name}@{teacher.size}"
-        return open_pack(folder, pictures, detector, taught_by, course.pack, say)
+        if course.teacher.detector is not None:
+            teacher = stack.enter_context(open_box_teacher(course.teacher))
+        return open_picture_pack(folder, pictures, teacher, course.pack, say)
+
+
+def _with_boxes(picture: LabelledPicture) -> LabelledPicture:
+    """A picture with the labels that say where its people are: none where they only place crops."""
+    return picture if picture.has_boxes else replace(picture, labels=Labels.none(picture.labels.keypoints.shape[1]))

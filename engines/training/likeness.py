@@ -30,10 +30,10 @@ MOST_HELD: Final = 0.2
 """Of all pictures, how many a group may be that is held out whole though it is larger than the share."""
 _MEMORY: Final = 64 << 20
 """Bytes for comparing some pictures with all others at a time."""
-_PAIR_BYTES: Final = 11
-"""Bytes that comparing two pictures takes: of 8 bits that differ, and 3 counts and bounds."""
-_MOST_PAIRS: Final = 4 << 20
-"""Pairs of like pictures that are kept before they are made groups of: 64 MB."""
+_PAIR_BYTES: Final = 80
+"""Bytes that two pictures take at most: 11 to compare, and where they are alike the rest as a link of a graph."""
+_MOST_PAIRS: Final = 1 << 18
+"""Pairs of like pictures, beside one for each picture, that are kept before groups are made of them."""
 _END: Final = 4096
 """Bytes at the end of a file that tell most files apart."""
 _REDUCED: Final = (
@@ -46,7 +46,7 @@ _REDUCED: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprints:
-    """What N pictures are told by: `hashes` (N,) uint64 of their look, and `mirrored` (N,) uint64 of that of their mirror
+    """What N pictures are told by: `hashes` (N,) uint64 of their look, and `mirrored` (N,) of that of their mirror
     images."""
 
     paths: tuple[Path, ...]
@@ -92,9 +92,7 @@ def distances(one: Fingerprints, other: Fingerprints) -> NDArray[np.uint8]:
     return np.minimum(straight, mirrored)
 
 
-def groups(
-    prints: Fingerprints, bound: int = ALIKE, together: NDArray[np.int64] | None = None
-) -> NDArray[np.int64]:
+def groups(prints: Fingerprints, bound: int = ALIKE, together: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """The group (N,), numbered from 0, of each picture: those alike, and what is alike to one of them, are in one.
 
     So are those of an equal number in `together` (N,), if it is not below 0.
@@ -104,7 +102,7 @@ def groups(
     for rows in _chunks(count, count):
         near = np.argwhere(distances(_rows(prints, rows), prints) <= bound)
         pairs.append(near + np.array((rows.start, 0)))
-        if sum(map(len, pairs)) > _MOST_PAIRS:
+        if sum(map(len, pairs)) > count + _MOST_PAIRS:
             pairs = [_firsts(_components(pairs, count))]
     return _components(pairs, count)
 
@@ -121,7 +119,7 @@ def split(
     No picture that is held out is alike to one that is not, nor has its number in `together` (N,), by which clips keep
     their frames on one side; below 0 it is of no clip. Groups come in an order drawn by chance, and one that would be
     too many is passed over. Where clips are so large that this is less than half the share, the smallest group is held
-    too, if it is at most MOST_HELD of all; else each clip is cut in time, its pictures being in order: the last of them
+    too, if it is at most MOST_HELD of all; else each clip is cut in time, as its frames are numbered: the last of them
     are held. Then pictures on either side of a cut are alike, but there is nothing else to validate on. Raises
     ValueError unless the share lies between 0 and 1 and somebody is on either side.
     """
@@ -137,9 +135,9 @@ def split(
             left -= int(sizes[group])
     is_held = np.isin(numbers, held)
     if together is not None and (together >= 0).any() and 2 * is_held.sum() < wanted:
-        rest = np.where(np.isin(np.arange(len(sizes)), held), len(numbers), sizes)
-        is_small = rest.min() <= MOST_HELD * len(numbers)
-        is_held |= numbers == rest.argmin() if is_small else _last_of_clips(together, share)
+        sizes[held] = len(numbers)  # never the smallest
+        is_small = sizes.min() <= MOST_HELD * len(numbers)
+        is_held |= numbers == sizes.argmin() if is_small else _last_of_clips(prints.paths, together, share)
     if not is_held.any() or is_held.all():
         raise ValueError(
             f"{len(numbers)} pictures in {len(sizes)} groups of like ones cannot be split; add pictures of other scenes"
@@ -187,11 +185,12 @@ def _components(pairs: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.in
     return numbers.astype(np.int64)
 
 
-def _last_of_clips(together: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Which pictures (N,) are the last `share` of their clip, which has more."""
+def _last_of_clips(paths: Sequence[Path], together: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Which pictures (N,) are the last `share`, by their names, of their clip, which has more."""
     is_last = np.zeros(len(together), np.bool_)
     for clip in np.unique(together[together >= 0]):
-        frames = np.flatnonzero(together == clip)
+        rows: list[int] = np.flatnonzero(together == clip).tolist()
+        frames = sorted(rows, key=lambda row: (len(paths[row].name), paths[row].name))  # numbers of 6 digits and more
         count = max(round(share * len(frames)), 1)
         if count < len(frames):
             is_last[frames[-count:]] = True

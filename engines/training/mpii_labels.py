@@ -18,8 +18,8 @@ def read_mpii_labels(file: Path, images: Folders = None) -> tuple[tuple[Labelled
     joints), and what was found wrong, a line each.
 
     Boxes are the reference's squares about the centres and may reach out of the picture: they place crops, but outline
-    nobody, and MPII does not label everybody, so its pictures teach no detector. Raises FileNotFoundError where the file or all of its pictures are not there,
-    ValueError where it is no such file.
+    nobody. Nor does MPII label everybody: its pictures teach no detector. Raises FileNotFoundError where the file or
+    all of its pictures are not there, ValueError where it is no such file.
     """
     people, faults, pictures = read_people(file), Faults(), []
     points = people.joints.astype(np.float32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.nms import box_iou
 from engines.results import Image
-from engines.training.labels import LabelledPicture, LabelledSet, each_once
+from engines.training.labels import LabelledSet, Labels, each_once
 from engines.training.teacher import BoxTeacher
 
 SURE = 0.4
@@ -50,22 +50,24 @@ def gather(
     joints: int,
     teacher: BoxTeacher | None,
     follow: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+    with_untold: bool = False,
 ) -> Crowd:
     """The people of `sets`, each picture once, however many sets have it; the earlier set's labels count.
 
-    A labelled person is one with key points. In pictures where not everybody is labelled the teacher finds the others;
-    without a teacher they are left out. `follow` hands on the pictures to be searched one by one and may show how far
-    they are. Raises OSError for a picture that cannot be read.
+    A labelled person is one with key points; those who have a box alone are people too where `with_untold`, as somebody
+    will tell their joints, and else as if nobody had labelled them. In pictures where not everybody is labelled the
+    teacher finds the others; without a teacher they are left out. `follow` hands on the pictures to be searched one
+    by one and may show how far they are. Raises OSError for a picture that cannot be read.
     """
     pictures = each_once(sets)
     found: dict[Path, NDArray[np.float32]] = {}
     if teacher is not None:
-        found = dict(_find(teacher, follow([one.path for _, one in pictures if not _is_whole(one)])))
+        found = dict(_find(teacher, follow([one.path for _, one in pictures if not one.has_all])))
     people: list[Person] = []
     for number, (_, picture) in enumerate(pictures):
-        people += _labelled_people(number, picture)
+        people += _labelled_people(number, picture.labels, with_untold)
         if picture.path in found:
-            people += _others(number, picture, found[picture.path], joints)
+            people += _others(number, picture.labels, found[picture.path], joints, with_untold)
     return Crowd(tuple(one.path for _, one in pictures), tuple(index for index, _ in pictures), tuple(people))
 
 
@@ -77,13 +79,10 @@ def read_picture(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _is_whole(picture: LabelledPicture) -> bool:
-    return picture.has_all and bool(len(picture.labels.boxes))
-
-
-def _labelled_people(number: int, picture: LabelledPicture) -> Iterator[Person]:
-    labels = picture.labels
-    for person in np.flatnonzero(labels.visible.any(axis=1) & ~labels.crowd):
+def _labelled_people(number: int, labels: Labels, with_untold: bool) -> Iterator[Person]:
+    is_told = labels.visible.any(axis=1)
+    is_large = labels.boxes[:, 3] - labels.boxes[:, 1] >= SMALLEST
+    for person in np.flatnonzero((is_told | (is_large & with_untold)) & ~labels.crowd):
         yield Person(number, labels.boxes[person], labels.keypoints[person], labels.visible[person])
 
 
@@ -91,13 +90,16 @@ def _find(teacher: BoxTeacher, paths: Iterable[Path]) -> Iterator[tuple[Path, ND
     """The boxes (P, 4) of people, large and sure enough, by the teacher."""
     rest = iter(paths)
     while step := list(islice(rest, STEP)):
-        for path, detections in zip(step, teacher.find([read_picture(path) for path in step]), strict=True):
+        for path, detections in zip(step, teacher.detect([read_picture(path) for path in step]), strict=True):
             boxes = detections.boxes
             yield path, boxes[(detections.scores >= SURE) & (boxes[:, 3] - boxes[:, 1] >= SMALLEST)]
 
 
-def _others(number: int, picture: LabelledPicture, boxes: NDArray[np.float32], joints: int) -> Iterable[Person]:
-    """The people that the teacher found beside the labelled."""
-    taken = box_iou(boxes, picture.labels.boxes).max(axis=1, initial=0) > SAME
+def _others(
+    number: int, labels: Labels, boxes: NDArray[np.float32], joints: int, with_untold: bool
+) -> Iterator[Person]:
+    """The people that the teacher found beside the labelled, and not in a crowd."""
+    known = labels.boxes[labels.visible.any(axis=1) | labels.crowd | with_untold]
+    taken = box_iou(boxes, known).max(axis=1, initial=0) > SAME
     for box in boxes[~taken]:
         yield Person(number, box, np.zeros((joints, 2), np.float32), np.zeros(joints, np.bool_))

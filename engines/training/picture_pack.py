@@ -7,36 +7,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Final, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.export import Say, silent
 from engines.nms import box_iou, nms
 from engines.results import Detections, Image
 from engines.training.labels import LabelledPicture, Labels
+from engines.training.people import read_picture
+from engines.training.teacher import LOWEST_SCORE
+from engines.training.whole_folder import check_room, whole_folder
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what is written here."""
 STEP: Final = 8
 """Pictures that a teacher is shown together."""
 SAID_EVERY: Final = 400
 """Pictures between two lines of how far a pack is."""
+SAMPLE: Final = 16
+"""Pictures, spread over all, by which the room is reckoned that a pack takes."""
 
 Floats = NDArray[np.float32]
-Say = Callable[[str], None]
 
 
 class Teacher(Protocol):
-    """Finds people in pictures, down to the lowest score that is asked for: `engines.yolo.PersonDetector`."""
+    """Finds people in pictures, down to LOWEST_SCORE; another `identity` may find others: see BoxTeacher."""
+
+    identity: str
 
     def detect(self, images: Sequence[Image]) -> list[Detections]: ...
 
@@ -53,14 +58,16 @@ class PackOptions:
 
     side: int = 480
     person: float = 0.35
-    doubt: float = 0.1
+    doubt: float = LOWEST_SCORE
     same: float = 0.5
 
     def __post_init__(self) -> None:
         if self.side < 32:
             raise ValueError(f"side must be 32 pixels or more, got {self.side}")
-        if not 0 < self.doubt <= self.person <= 1:
-            raise ValueError(f"doubt and person must be 0 < doubt <= person <= 1, got {self.doubt} and {self.person}")
+        if not LOWEST_SCORE <= self.doubt <= self.person <= 1:
+            raise ValueError(
+                f"doubt and person must be {LOWEST_SCORE} <= doubt <= person <= 1, got {self.doubt} and {self.person}"
+            )
         if not 0 < self.same < 1:
             raise ValueError(f"same must lie between 0 and 1, got {self.same}")
 
@@ -108,30 +115,37 @@ class PicturePack:
         return PackedPeople(self._people.boxes[rows], self._people.scores[rows], self._people.passed[rows])
 
 
-def open_pack(
+def open_picture_pack(
     folder: Path,
     pictures: Sequence[LabelledPicture],
     teacher: Teacher | None = None,
-    taught_by: str = "",
     options: PackOptions | None = None,
-    say: Say | None = None,
+    say: Say = silent,
 ) -> PicturePack:
-    """The pack of the pictures in `folder`, made unless it is there already.
+    """The pack of the pictures in `folder`, made unless it is there already; whole or not there.
 
-    Where not everybody is labelled, the `teacher` finds the others; `taught_by` names it, and whoever changes it makes
-    another pack. `say` is told in a line how far it is. Raises OSError where a picture cannot be read, ValueError where
-    one needs a teacher and there is none.
+    Where not everybody is labelled, the `teacher` finds the others. `say` is told in a line how far it is, or that
+    another process is at it, which is waited for. Raises OSError where a picture cannot be read or the disk is too
+    small, ValueError where one needs a teacher and there is none.
     """
     options = options or PackOptions()
     lacking = next((one for one in pictures if not one.has_all), None)
     if lacking is not None and teacher is None:
         raise ValueError(f"{lacking.path}: not everybody in it is labelled; name a teacher: --teacher-detector")
-    key = _key(pictures, taught_by, options)
-    place = folder / key
-    if not (place / "index.npz").is_file():
-        with _whole_folder(place) as part:
-            _write(part, pictures, teacher, options, say or (lambda _: None))
-    return PicturePack(place)
+    taught_by = teacher.identity if teacher is not None and lacking is not None else None
+
+    def fill(part: Path) -> None:
+        check_room(part, room_for(pictures, options.side), "the packed pictures")
+        _write(part, pictures, teacher, options, say)
+
+    return PicturePack(whole_folder(folder / _key(pictures, taught_by, options), fill, say))
+
+
+def room_for(pictures: Sequence[LabelledPicture], side: int) -> int:
+    """Bytes that pictures take when packed, about: as many for each as for the mean of SAMPLE of them."""
+    sample = pictures[:: max(1, len(pictures) // SAMPLE)]
+    sizes = [shrink(read_picture(one.path), side)[0].nbytes for one in sample]
+    return math.ceil(sum(sizes) / max(1, len(sizes)) * len(pictures))
 
 
 def teach(labels: Labels, has_all: bool, found: Detections, options: PackOptions) -> PackedPeople:
@@ -168,7 +182,7 @@ def _write(
     people: list[PackedPeople] = []
     with (folder / "pixels.bin").open("wb") as file:
         for group in _groups(pictures):
-            images = [_read(one.path) for one in group]
+            images = [read_picture(one.path) for one in group]
             asked = [i for i, one in enumerate(group) if not one.has_all]
             found = [Detections.none()] * len(group)
             if teacher is not None and asked:
@@ -211,33 +225,13 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
-def _read(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise OSError(f"{path}: cannot be read as a picture; fetch it anew")
-    return np.asarray(image, np.uint8)
-
-
-def _key(pictures: Sequence[LabelledPicture], taught_by: str, options: PackOptions) -> str:
+def _key(pictures: Sequence[LabelledPicture], taught_by: str | None, options: PackOptions) -> str:
     """Hex digits that are others for other files, labels, teachers and options."""
     said = hashlib.sha256(json.dumps([VERSION, taught_by, asdict(options)], sort_keys=True).encode())
     for one in pictures:
         said.update(f"{one.path}\n{one.path.stat().st_size}\n{one.has_all}\n{len(one.labels.boxes)}\n".encode())
         said.update(one.labels.boxes.tobytes() + one.labels.crowd.tobytes())
     return said.hexdigest()[:16]
-
-
-@contextmanager
-def _whole_folder(place: Path) -> Iterator[Path]:
-    """A folder to write, which becomes `place` when the block ends well, and is removed when it does not."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
-        yield part
-        shutil.rmtree(place, ignore_errors=True)  # what is there is no whole pack
-        part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _groups(pictures: Sequence[LabelledPicture]) -> Iterator[list[LabelledPicture]]:

@@ -170,7 +170,7 @@ def _jpeg_header(file: BinaryIO) -> Header | None:
 
 
 def _orientation(segment: bytes) -> int | None:
-    """The orientation that an EXIF segment tells: of a TIFF header and its first list of tags; None where it does not."""
+    """The orientation that the first list of tags of an EXIF segment tells; None where it tells none."""
     if not segment.startswith(_EXIF):
         return None
     tiff = segment[len(_EXIF) :]

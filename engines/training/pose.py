@@ -18,7 +18,7 @@ from engines.results import Skeleton
 from engines.training.contact_sheet import contact_sheet
 from engines.training.looks import PLAIN, LookOptions, change_looks
 from engines.training.placement import STILL, PlacementOptions, Placements, Size, place
-from engines.training.pose_batch import PackedPeople, PoseBatch, normalized, wanted_maps
+from engines.training.pose_batch import KnownPeople, PoseBatch, normalized, wanted_maps
 from engines.training.pose_pack import FULL, PosePack
 from engines.training.sampling import cut_crops
 from engines.training.targets import heatmap_loss
@@ -182,7 +182,7 @@ class PoseLesson:
         """What is learnt from some people in one step, on the lesson's device; chance and places are the CPU's."""
         pack, device = self._pack, self._device
         packed = (pack.crops.shape[1], pack.crops.shape[2])
-        people = PackedPeople.of(pack, rows)
+        people = KnownPeople.of(pack, rows)
         seen, known = people.seen(pack.size)
         placements = place(placement, packed, pack.size, size, seen, known, self._lower, generator).to(device)
         crops = cut_crops(torch.from_numpy(pack.crops[rows]).to(device), placements)
@@ -195,7 +195,7 @@ class PoseLesson:
 
     def _truth(self, rows: NDArray[np.int64], size: Size) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Joints (B, K, 2) in pixels of the still crop of `size`, and which of them are known."""
-        seen, known = PackedPeople.of(self._pack, rows).seen(self._pack.size)
+        seen, known = KnownPeople.of(self._pack, rows).seen(self._pack.size)
         at = self._still(len(rows), size).to_crops(seen)
         return at.numpy(), known.numpy()
 

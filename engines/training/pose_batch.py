@@ -31,7 +31,7 @@ class PoseBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedPeople:
+class KnownPeople:
     """What is known of B people: rows of a PosePack as tensors; `maps` None where there was no teacher."""
 
     points: Tensor
@@ -40,19 +40,19 @@ class PackedPeople:
     maps: Tensor | None
 
     @staticmethod
-    def of(pack: PosePack, rows: NDArray[np.int64]) -> PackedPeople:
+    def of(pack: PosePack, rows: NDArray[np.int64]) -> KnownPeople:
         """Those in `rows` of the pack, on the CPU."""
-        return PackedPeople(
+        return KnownPeople(
             torch.from_numpy(pack.points[rows]),
             torch.from_numpy(pack.labelled[rows]),
             torch.from_numpy(pack.taught[rows]),
             torch.from_numpy(pack.maps[rows]) if len(pack.maps) else None,
         )
 
-    def to(self, device: torch.device) -> PackedPeople:
+    def to(self, device: torch.device) -> KnownPeople:
         """The same on `device`."""
         maps = self.maps if self.maps is None else self.maps.to(device)
-        return PackedPeople(self.points.to(device), self.labelled.to(device), self.taught.to(device), maps)
+        return KnownPeople(self.points.to(device), self.labelled.to(device), self.taught.to(device), maps)
 
     def seen(self, inner: Size) -> tuple[Tensor, Tensor]:
         """Where joints are (B, K, 2) in packed pixels, labelled or as the teacher says, and which are known (B, K)."""
@@ -67,7 +67,7 @@ class PackedPeople:
         )
 
 
-def wanted_maps(people: PackedPeople, placements: Placements, inner: Size) -> tuple[Tensor, Tensor]:
+def wanted_maps(people: KnownPeople, placements: Placements, inner: Size) -> tuple[Tensor, Tensor]:
     """The heat maps (B, K, h / 4, w / 4) of placed crops, and their weights (B, K); the joints keep their order.
 
     A labelled joint has its label, where it is in the crop; of the others the teacher tells what it may, also that a

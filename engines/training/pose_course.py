@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from engines.export import Say
+from engines.export import Say, silent
 from engines.nets.hrnet import HRNet
 from engines.nets.hrnet_layout import HrnetLayout
 from engines.nets.hrnet_start import begin, freeze_backbone
@@ -21,12 +21,12 @@ from engines.skeletons import skeleton
 from engines.training.checkpoint import BEST
 from engines.training.course import Follow, Trained, going_on, origin_of
 from engines.training.crew import Crew
-from engines.training.crowd_file import crowd_file, read_crowd, write_crowd
+from engines.training.crowd_file import crowd_file, kept_crowd
 from engines.training.labels import LabelledSet, each_once
 from engines.training.loop import Loop, LoopOptions, Tell
 from engines.training.people import Crowd, gather
 from engines.training.pose import PoseLesson, PoseTraining
-from engines.training.pose_pack import PosePack, open_pack
+from engines.training.pose_pack import PosePack, open_pose_pack
 from engines.training.split import Parts, part, shares_of
 from engines.training.teacher import TeacherOptions, open_box_teacher, open_pose_teacher
 
@@ -77,10 +77,9 @@ def train_pose(
     paths = [picture.path for _, picture in each_once(sets)]
     parts = part(paths, course.held, training.seed, course.excluded)
     network, frozen = start_network(course, len(joints.names))
-    if crew.is_first:
-        pack_people(sets, joints, course, packs, follow)
+    pack = pack_people(sets, joints, course, packs, follow, say) if crew.is_first else None
     crew.wait()
-    pack = pack_people(sets, joints, course, packs, follow)
+    pack = pack or pack_people(sets, joints, course, packs, follow, say)  # the others find it there
     learnt, held = people_of(pack, parts, course.most, training.seed)
     check_joints(joints, (pack.labelled | pack.taught)[learnt])
     own = replace(training, seed=crew.seed(training.seed))
@@ -107,9 +106,12 @@ def _origin(paths: Sequence[Path], parts: Parts, course: PoseCourse) -> str:
 
 
 def pack_people(
-    sets: Sequence[LabelledSet], joints: Skeleton, course: PoseCourse, folder: Path, follow: Follow
+    sets: Sequence[LabelledSet], joints: Skeleton, course: PoseCourse, folder: Path, follow: Follow, say: Say = silent
 ) -> PosePack:
-    """The packed people of the sets, found and taught by the teachers where they are not labelled."""
+    """The packed people of the sets, found and taught by the teachers where they are not labelled.
+
+    Where another process is at it, `say` is told so, and it is waited for.
+    """
     count, size = len(joints.names), course.training.stages[-1].size
     with ExitStack() as stack:
         poses = None
@@ -117,30 +119,33 @@ def pack_people(
             poses = stack.enter_context(open_pose_teacher(course.teacher))
             if poses.skeleton != joints:
                 raise ValueError(f"the teacher poses {poses.skeleton.name}, wanted {joints.name}; name another")
-        crowd = find_crowd(sets, count, course.teacher, folder, follow)
+        crowd = find_crowd(sets, count, course.teacher, folder, follow, say)
         untold = sum(not person.visible.any() for person in crowd.people)
         if poses is None and untold:
             raise ValueError(f"nobody labelled the joints of {untold:,} people; name a --teacher, or take them out")
-        return open_pack(crowd, count, size, poses, folder, lambda paths: follow(paths, "packing people"))
+        return open_pose_pack(crowd, count, size, poses, folder, lambda paths: follow(paths, "packing people"), say)
 
 
 def find_crowd(
-    sets: Sequence[LabelledSet], joints: int, teacher: TeacherOptions, folder: Path, follow: Follow
+    sets: Sequence[LabelledSet], joints: int, teacher: TeacherOptions, folder: Path, follow: Follow, say: Say = silent
 ) -> Crowd:
-    """All people of the sets, those who are not labelled found by the teacher; once, then they are kept in `folder`."""
-    file = crowd_file(folder, sets, teacher)
-    if file.is_file():
-        return read_crowd(file)
-    with ExitStack() as stack:
-        boxes = None
-        if teacher.detector is not None or not all(one.is_labelled for one in sets):
-            boxes = stack.enter_context(open_box_teacher(teacher))
-        crowd = gather(sets, joints, boxes, lambda paths: follow(paths, "finding people"))
-    if not crowd.people:
-        raise ValueError("nobody to learn from in these pictures; add labels, or a teacher: --teacher-detector")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_crowd(crowd, file)
-    return crowd
+    """All people of the sets, those who are not labelled found by the teacher; once, then they are kept in `folder`.
+
+    Whom somebody labelled by a box alone is among them where there is a teacher to pose them.
+    """
+    with_untold = teacher.pose is not None
+
+    def find() -> Crowd:
+        with ExitStack() as stack:
+            boxes = None
+            if teacher.detector is not None or not all(one.is_labelled for one in sets):
+                boxes = stack.enter_context(open_box_teacher(teacher))
+            crowd = gather(sets, joints, boxes, lambda paths: follow(paths, "finding people"), with_untold)
+        if not crowd.people:
+            raise ValueError("nobody to learn from in these pictures; add labels, or a teacher: --teacher-detector")
+        return crowd
+
+    return kept_crowd(crowd_file(folder, sets, joints, teacher, with_untold), find, say)
 
 
 def people_of(pack: PosePack, parts: Parts, most: int | None, seed: int) -> tuple[Rows, Rows]:

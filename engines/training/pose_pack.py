@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.crop import PADDING, Crops
+from engines.export import Say, silent
 from engines.heatmap import cells_to_crop, decode_heatmaps
 from engines.training.people import Crowd, read_picture
 from engines.training.teacher import BATCH, PoseTeacher
+from engines.training.whole_folder import check_room, whole_folder
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -34,7 +35,7 @@ TRUSTED: Final = 0.6
 """Share of a person's labelled joints that the teacher must find, to be asked for the others."""
 FULL: Final = 255.0
 """What a stored heat map holds for 1."""
-VERSION: Final = 1
+VERSION: Final = 2
 _PEOPLE, _CROPS, _MAPS = "people.npz", "crops.npy", "maps.npy"
 
 
@@ -70,38 +71,35 @@ def inner_size(packed: Size) -> Size:
     return round(packed[0] / CONTEXT), round(packed[1] / CONTEXT)
 
 
-def open_pack(
+def open_pose_pack(
     crowd: Crowd,
     joints: int,
     size: Size,
     teacher: PoseTeacher | None,
     folder: Path,
     follow: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+    say: Say = silent,
 ) -> PosePack:
     """The pack of a crowd for networks of `size`, made in `folder` unless it is there.
 
-    `follow` hands on the pictures one by one and may show how far they are. The folder is whole or not there. Raises
-    OSError where a picture cannot be read or the disk is too small, ValueError where the teacher's crops have another
-    shape than the network's.
+    `follow` hands on the pictures one by one and may show how far they are. The pack is whole or not there; who finds
+    another process at it is told so by `say` and waits. Raises OSError where a picture cannot be read or the disk is
+    too small, ValueError where the teacher's crops have another shape than the network's.
     """
     if teacher is not None:
         _check_shape(teacher, size)
-    place = folder / f"pose-{_key(crowd, size, teacher)}"
-    if not place.is_dir():
-        part = place.with_name(f"{place.name}.part-{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        try:
-            _write(part, _Writer(part, crowd, joints, size, teacher), follow)
-            part.replace(place)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return _read(place, crowd)
+    place = folder / f"pose-{_key(crowd, joints, size, teacher)}"
+
+    def fill(part: Path) -> None:
+        _write(part, _Writer(part, crowd, joints, size, teacher), follow)
+
+    return _read(whole_folder(place, fill, say), crowd)
 
 
-def _key(crowd: Crowd, size: Size, teacher: PoseTeacher | None) -> str:
+def _key(crowd: Crowd, joints: int, size: Size, teacher: PoseTeacher | None) -> str:
     """Hex digits that differ where people, size or teacher do."""
-    digest = hashlib.sha256(json.dumps([VERSION, size, teacher and teacher.card.name, CONTEXT, PADDING]).encode())
+    taught_by = teacher and (teacher.identity, teacher.card.input.size)
+    digest = hashlib.sha256(json.dumps([VERSION, joints, size, taught_by, CONTEXT, PADDING]).encode())
     for path in crowd.paths:
         digest.update(f"{path}\0{path.stat().st_size}\0".encode())
     for person in crowd.people:
@@ -126,7 +124,7 @@ class _Writer:
         self._size, self._teacher = size, teacher
         self._packed = (round(size[0] * CONTEXT), round(size[1] * CONTEXT))
         shapes = {_CROPS: (count, *self._packed, 3), _MAPS: (count if teacher else 0, joints, height // 4, width // 4)}
-        _check_room(folder, sum(int(np.prod(shape)) for shape in shapes.values()))
+        check_room(folder, sum(math.prod(shape) for shape in shapes.values()), "the packed people")
         self._crops, self._maps = (
             np.lib.format.open_memmap(folder / name, "w+", np.uint8, shape) for name, shape in shapes.items()
         )
@@ -227,9 +225,3 @@ def _check_shape(teacher: PoseTeacher, size: Size) -> None:
             f"{teacher.card.name}: sees crops of {height}x{width}, wanted the shape of {size[0]}x{size[1]}, which the "
             "network sees; name another --teacher"
         )
-
-
-def _check_room(folder: Path, wanted: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise OSError(f"{folder}: {free / 1e9:.1f} GB free, wanted {wanted / 1e9:.1f} GB for the packed people")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from engines.results import Skeleton
 from engines.skeletons import COCO17, MPII16
-from engines.training.clips import SUFFIXES as CLIPS
 from engines.training.checking import Faults
+from engines.training.clips import SUFFIXES as CLIPS
 from engines.training.clips import clip_pictures, list_clips
 from engines.training.coco_labels import read_coco_labels
 from engines.training.labels import LabelledPicture, LabelledSet, Labels, in_joints
@@ -30,8 +30,8 @@ class SetOptions:
     """How sets are read.
 
     Joints become those of `skeleton`, by their names. Annotated pictures lie in the folder `images`, in the first of
-    several that has them, or beside their file. Frames of clips, one every `every_s` seconds, are kept in the folder `work`. Without `has_all` no annotation
-    counts as naming everybody in its picture.
+    several that has them, or beside their file. Frames of clips, one every `every_s` seconds, are kept in the folder
+    `work`. Without `has_all` no annotation counts as naming everybody in its picture.
     """
 
     skeleton: Skeleton = COCO17
@@ -44,8 +44,8 @@ class SetOptions:
 def read_set(spec: str, options: SetOptions = SetOptions()) -> LabelledSet:
     """The set `PATH` or `PATH*WEIGHT` (1): COCO or MPII annotations (.json), a folder, or a clip.
 
-    Of a folder the pictures and the frames of the clips are taken, not those in its folders. Raises ValueError for a spec or file of another kind, or one of which nothing is left; OSError for what is not there
-    or cannot be read.
+    Of a folder the pictures and the frames of the clips are taken, not those in its folders. Raises ValueError for
+    a spec or file of another kind, or one of which nothing is left; OSError for what is not there or cannot be read.
     """
     path, weight = _parse(spec)
     is_labelled = path.suffix.lower() == ".json" and path.is_file()

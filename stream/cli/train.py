@@ -49,7 +49,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--packs", type=Path, metavar="FOLDER",
                         help="the decoded pictures, 0.5 MB a person or picture (in --to); may be shared")  # fmt: skip
     parser.add_argument("--images", type=Path, action="append", metavar="FOLDER",
-                        help="the pictures of annotations (beside each file); repeatable, the first that has one counts")  # fmt: skip
+                        help="the pictures of annotations (beside each file); repeatable, tried in turn")  # fmt: skip
     parser.add_argument("--partial", action="append", default=[], metavar="DATA",
                         help="annotations, one of DATA, that do not name everybody in their pictures")  # fmt: skip
     parser.add_argument("--exclude", type=Path, action="append", default=[], metavar="FOLDER",

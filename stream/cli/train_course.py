@@ -108,10 +108,10 @@ def teachers_of(args: argparse.Namespace, pose: str | None) -> TeacherOptions:
 
 
 def excluded_pictures(folders: list[Path]) -> tuple[Path, ...]:
-    """The pictures that none trained on may be like."""
-    from engines.training.pictures import list_pictures
+    """The pictures that none trained on may be like, those of folders in the folders too."""
+    from engines.training.pictures import list_pictures_below
 
-    return tuple(path for folder in folders for path in list_pictures(folder))
+    return tuple(path for folder in folders for path in list_pictures_below(folder))
 
 
 def finish(

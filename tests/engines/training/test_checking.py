@@ -119,6 +119,24 @@ def test_pictures_that_are_missing_broken_or_of_another_size_are_left_out(pictur
     )
 
 
+def test_a_picture_annotated_as_it_is_seen_is_told_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    cv2.imwrite(str(file), np.zeros((120, 160, 3), np.uint8))
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+    data = file.read_bytes()
+    file.write_bytes(data[:2] + b"\xff\xe1\0\x22Exif\0\0" + tiff + data[2:])
+    faults = Faults()
+    assert checked_picture(file, people(BOX), True, (160, 120), faults) is None
+    assert checked_picture(file, people(BOX), True, (160, 121), faults) is None
+    assert faults.lines() == (
+        "1 pictures are of another size than annotated, turned by their EXIF orientation (left out; turn their pixels "
+        "with exiftran -ai or jpegtran), first a.jpg: 160x120, annotated as 120x160",
+        "1 pictures are of another size than annotated (left out), first a.jpg: 160x120, annotated as 121x160",
+    )
+    found, _ = checked(file, people(BOX), (120, 160))
+    assert (found.has_all, found.has_boxes) == (True, True)
+
+
 def test_a_picture_without_people_is_complete(picture: Path) -> None:
     found, faults = checked(picture, Labels.none(17))
     assert (found.has_all, faults) == (True, ())

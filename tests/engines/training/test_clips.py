@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.training.clips import clip_pictures
+from engines.training.clips import clip_folder, clip_pictures, list_clips
 
 
 def encode(file: Path, frames: int, rate: int = 10, first: int = 0) -> Path:
@@ -37,6 +37,19 @@ def test_a_frame_every_so_often_is_kept_by_its_number(tmp_path: Path) -> None:
     assert [path.name for path in pictures] == ["dance-000000.jpg", "dance-000010.jpg", "dance-000020.jpg"]
     np.testing.assert_allclose([grey(path) for path in pictures], [16, 96, 176], atol=4)
     assert {path.parent.parent for path in pictures} == {tmp_path / "work"}
+
+
+def test_a_frame_knows_the_folder_of_its_clip(tmp_path: Path) -> None:
+    pictures = clip_pictures(encode(tmp_path / "a+b (1).mp4", 15), tmp_path / "work")
+    assert [clip_folder(path) for path in pictures] == [pictures[0].parent] * 2
+    assert clip_folder(tmp_path / pictures[0].name) is None
+
+
+def test_a_folder_s_clips_are_those_in_it_by_name(tmp_path: Path) -> None:
+    (tmp_path / "more.mp4").mkdir()
+    for name in ("b.MOV", "a.mkv", "c.jpg", "more.mp4/d.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in list_clips(tmp_path)] == ["a.mkv", "b.MOV"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.skeletons import COCO17, HALPE26, MPII16
 from engines.training.coco_labels import read_coco_labels
 
 JOINTS = [number for k in range(17) for number in (20 + k, 30 + 2 * k, 2)]
@@ -84,6 +85,60 @@ def test_the_category_is_that_called_person(tmp_path: Path) -> None:
     file = write(tmp_path, [person(), person(category_id=5, bbox=[1, 2, 30, 40])], categories=categories)
     ((picture,), _) = read_coco_labels(file)
     assert picture.labels.boxes.tolist() == [[1, 2, 31, 42]]
+
+
+def row(count: int) -> list[int]:
+    return [number for k in range(count) for number in (20 + k, 30 + k, 2)]
+
+
+def named(*names: str) -> dict[str, Any]:
+    """Categories of which that of people names joints, or not."""
+    own = {"id": 1, "name": "person"} | ({"keypoints": list(names)} if names else {})
+    return {"categories": [{"id": 3, "name": "cat", "keypoints": ["nose"]}, own]}
+
+
+def test_26_joints_are_read_by_name_or_by_number(tmp_path: Path) -> None:
+    for more in (named(), named(*HALPE26.names)):
+        ((picture,), faults) = read_coco_labels(write(tmp_path, [person(keypoints=row(26))], **more), wanted=HALPE26)
+        assert faults == ()
+        assert picture.labels.keypoints[0].tolist() == [[20 + k, 30 + k] for k in range(26)]
+
+
+def test_joints_are_mapped_by_name_however_it_is_written(tmp_path: Path) -> None:
+    file = write(tmp_path, [person(keypoints=row(4))], **named("Left Ankle", "tail", "left-eye", " Nose "))
+    ((picture,), faults) = read_coco_labels(file)
+    assert faults == ()
+    assert np.flatnonzero(picture.labels.visible[0]).tolist() == [0, 1, 15]
+    assert picture.labels.keypoints[0, [0, 1, 15]].tolist() == [[23, 33], [22, 32], [20, 30]]
+
+
+def test_17_joints_without_a_known_name_are_coco_s(tmp_path: Path) -> None:
+    for more in ({}, named(*(f"joint {k}" for k in range(17)))):
+        ((picture,), _) = read_coco_labels(write(tmp_path, [person()], **more), wanted=MPII16)
+        assert picture.labels.visible[0].sum() == 12
+        # A right ankle is joint 0 of MPII, 16 of COCO.
+        assert picture.labels.keypoints[0, 0].tolist() == [36, 62]
+
+
+def test_a_file_of_boxes_alone_needs_no_names(tmp_path: Path) -> None:
+    ((picture,), faults) = read_coco_labels(write(tmp_path, [person(keypoints=[])]), wanted=MPII16)
+    assert (picture.labels.visible.shape, picture.labels.visible.any(), faults) == ((1, 16), False, ())
+
+
+@pytest.mark.parametrize("more", [{}, named("tail", "paw"), {"categories": [{"id": 1, "name": "human"}]}])
+def test_joints_that_cannot_be_told_are_refused(tmp_path: Path, more: dict[str, Any]) -> None:
+    file = write(tmp_path, [person(keypoints=row(23)), person(keypoints=row(23)), person()], **more)
+    words = (
+        r"labels\.json: its people have 23 joints, of no known name, wanted the 26 of halpe26; name them .*left_heel"
+    )
+    with pytest.raises(ValueError, match=words):
+        read_coco_labels(file, wanted=HALPE26)
+
+
+def test_a_number_s_category_names_joints_where_none_is_called_person(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "human", "keypoints": ["right_wrist"]}]
+    ((picture,), _) = read_coco_labels(write(tmp_path, [person(keypoints=row(1))], categories=categories))
+    assert np.flatnonzero(picture.labels.visible[0]).tolist() == [COCO17.names.index("right_wrist")]
 
 
 def test_faults_are_told_and_the_rest_is_read(tmp_path: Path) -> None:

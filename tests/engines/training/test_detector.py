@@ -19,7 +19,7 @@ from engines.results import Detections  # noqa: E402
 from engines.training.detector import DetectorLesson, DetectorTraining, mark_boxes, new_yolox  # noqa: E402
 from engines.training.labels import LabelledPicture, Labels  # noqa: E402
 from engines.training.mosaic import MosaicOptions  # noqa: E402
-from engines.training.picture_pack import PackedPeople, PicturePack, open_pack  # noqa: E402
+from engines.training.picture_pack import PackedPeople, PicturePack, open_picture_pack  # noqa: E402
 
 SMALL = DetectorTraining(width=0.0625, size=(64, 64), batch=4, steps=40, plain_steps=10)
 
@@ -37,7 +37,7 @@ def pack(tmp_path: Path) -> PicturePack:
         box = np.array([[x, y, x + 20, y + 30]], np.float32)
         labels = Labels(box, np.zeros((1, 17, 2), np.float32), np.zeros((1, 17), np.bool_), np.zeros(1, np.bool_))
         pictures.append(LabelledPicture(path, labels, True))
-    return open_pack(tmp_path / "pack", pictures)
+    return open_picture_pack(tmp_path / "pack", pictures)
 
 
 def lesson(pack: PicturePack, options: DetectorTraining = SMALL) -> DetectorLesson:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engines.training.labels import LabelledSet, Labels
+from engines.skeletons import COCO17, HALPE26, MPII16
+from engines.training.labels import LabelledPicture, LabelledSet, Labels, each_once, in_joints
 
 
 def labels(**other: np.ndarray) -> Labels:
@@ -46,3 +48,42 @@ def test_nobody_has_joints_all_the_same() -> None:
 def test_a_weight_is_above_0(weight: float) -> None:
     with pytest.raises(ValueError, match="mine: weight must be a number above 0, got"):
         LabelledSet("mine", (), weight, True, ())
+
+
+def a_set(*names: str, is_labelled: bool) -> LabelledSet:
+    pictures = tuple(LabelledPicture(Path("/pictures") / name, Labels.none(17), is_labelled) for name in names)
+    return LabelledSet("a set", pictures, 1.0, is_labelled, ())
+
+
+def once(*sets: LabelledSet) -> list[tuple[int, str, bool]]:
+    return [(number, one.path.name, one.has_all) for number, one in each_once(sets)]
+
+
+def test_labels_count_before_none_whatever_the_order() -> None:
+    folder, labelled = a_set("a", "b", "c", is_labelled=False), a_set("b", "d", is_labelled=True)
+    assert once(folder, labelled) == [(1, "b", True), (1, "d", True), (0, "a", False), (0, "c", False)]
+    assert once(labelled, folder) == [(0, "b", True), (0, "d", True), (1, "a", False), (1, "c", False)]
+
+
+def test_pictures_stay_in_the_order_of_the_sets() -> None:
+    first, second = a_set("z", "b", is_labelled=True), a_set("b", "a", is_labelled=True)
+    assert once(first, second, a_set("c", "z", is_labelled=False)) == [
+        (0, "z", True),
+        (0, "b", True),
+        (1, "a", True),
+        (2, "c", False),
+    ]
+
+
+def test_joints_stay_where_they_are_called_the_same() -> None:
+    same = labels()
+    assert in_joints(same, list(COCO17.names), COCO17) is same
+    assert in_joints(Labels.none(17), COCO17.names, MPII16).keypoints.shape == (0, 16, 2)
+
+
+def test_joints_go_by_their_names() -> None:
+    points = np.array([[[3, 4], [5, 6], [7, 8]]], np.float32)
+    one = Labels(np.zeros((1, 4), np.float32), points, np.array([[True, True, False]]), np.zeros(1, np.bool_))
+    found = in_joints(one, ("left_heel", "tail", "nose"), HALPE26)
+    assert np.flatnonzero(found.visible[0]).tolist() == [24]
+    assert found.keypoints[0, [0, 24]].tolist() == [[7, 8], [3, 4]]

@@ -22,7 +22,7 @@ from engines.training.mosaic import (  # noqa: E402
     place,
     recolour,
 )
-from engines.training.picture_pack import PackedPeople, PicturePack, open_pack  # noqa: E402
+from engines.training.picture_pack import PackedPeople, PicturePack, open_picture_pack  # noqa: E402
 
 SIZE = (64, 96)
 
@@ -48,7 +48,7 @@ def pack(tmp_path: Path) -> PicturePack:
             np.zeros(count, np.bool_),
         )
         pictures.append(LabelledPicture(tmp_path / name, labels, True))
-    return open_pack(tmp_path / "pack", pictures)
+    return open_picture_pack(tmp_path / "pack", pictures)
 
 
 def people(boxes: list[list[float]], passed: list[bool] | None = None) -> PackedPeople:

@@ -39,6 +39,7 @@ def test_people_are_read_by_picture_in_pixels_from_0(tmp_path: Path) -> None:
     assert first.labels.visible.sum(axis=1).tolist() == [15, 15]
     assert first.labels.keypoints[0, 15].tolist() == [0, 0]
     assert not first.has_all
+    assert not first.has_boxes
     assert not first.labels.crowd.any()
 
 

@@ -24,7 +24,7 @@ FOUND = [
 
 
 def teacher() -> BoxTeacher:
-    return BoxTeacher(FakeFinder(FOUND), DETECT_CARD)
+    return BoxTeacher(FakeFinder(FOUND), DETECT_CARD, "123")
 
 
 def picture(folder: Path, name: str) -> Path:
@@ -81,10 +81,11 @@ def test_a_picture_of_which_all_is_known_is_not_searched(tmp_path: Path) -> None
         return paths
 
     whole = LabelledPicture(picture(tmp_path, "a.png"), labels((0, 0, 90, 90)), has_all=True)
+    empty = LabelledPicture(picture(tmp_path, "empty.png"), Labels.none(JOINTS), has_all=True)
     rest = [LabelledPicture(picture(tmp_path, f"{n}.png"), Labels.none(JOINTS), has_all=False) for n in range(5)]
-    crowd = gather([a_set(whole, *rest)], JOINTS, teacher(), follow)
+    crowd = gather([a_set(whole, empty, *rest)], JOINTS, teacher(), follow)
     assert asked == [one.path for one in rest]
-    assert [person.picture for person in crowd.people] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert [person.picture for person in crowd.people] == [0, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
 
 
 def test_without_a_teacher_there_are_the_labelled_alone(tmp_path: Path) -> None:
@@ -94,10 +95,31 @@ def test_without_a_teacher_there_are_the_labelled_alone(tmp_path: Path) -> None:
     assert [person.picture for person in crowd.people] == [1]
 
 
-def test_crowds_and_boxes_without_joints_are_nobody_and_cover_what_the_teacher_finds(tmp_path: Path) -> None:
-    crowd = LabelledPicture(picture(tmp_path, "a.png"), labels((50, 50, 150, 350), crowd=True), has_all=False)
-    bare = LabelledPicture(picture(tmp_path, "b.png"), labels((50, 50, 150, 350), seen=0), has_all=False)
-    assert boxes_of(gather([a_set(crowd, bare)], JOINTS, teacher())) == [[300, 50, 400, 350]] * 2
+@pytest.mark.parametrize("with_untold", [False, True])
+def test_crowds_are_nobody_and_cover_what_the_teacher_finds(tmp_path: Path, with_untold: bool) -> None:
+    for seen in (0, JOINTS):
+        own = labels((50, 50, 150, 350), seen=seen, crowd=True)
+        crowd = LabelledPicture(picture(tmp_path, "a.png"), own, has_all=False)
+        people = gather([a_set(crowd)], JOINTS, teacher(), with_untold=with_untold)
+        assert boxes_of(people) == [[300, 50, 400, 350]]
+
+
+def test_boxes_without_joints_are_people_where_somebody_will_tell_their_joints(tmp_path: Path) -> None:
+    # The teacher has the first at (50, 50, 150, 350); the last is 47 pixels high.
+    bare = labels((50, 60, 150, 350), (400, 400, 420, 448), (500, 400, 520, 447), seen=0)
+    shown = a_set(LabelledPicture(picture(tmp_path, "a.png"), bare, has_all=False))
+    both = gather([shown], JOINTS, teacher(), with_untold=True)
+    assert boxes_of(both) == [[50, 60, 150, 350], [400, 400, 420, 448], [300, 50, 400, 350]]
+    assert [person.visible.tolist() for person in both.people] == [[False] * JOINTS] * 3
+    assert boxes_of(gather([shown], JOINTS, teacher())) == [[50, 50, 150, 350], [300, 50, 400, 350]]
+    assert boxes_of(gather([shown], JOINTS, None, with_untold=True)) == boxes_of(both)[:2]
+    assert gather([shown], JOINTS, None).people == ()
+
+
+def test_boxes_without_joints_are_people_in_pictures_of_which_all_is_known(tmp_path: Path) -> None:
+    some = LabelledPicture(tmp_path / "never-read.png", labels((50, 60, 150, 350), seen=0), has_all=True)
+    assert boxes_of(gather([a_set(some)], JOINTS, teacher(), with_untold=True)) == [[50, 60, 150, 350]]
+    assert gather([a_set(some)], JOINTS, teacher()).people == ()
 
 
 def test_a_picture_of_several_sets_is_the_first_ones(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.results import Detections, Image
 from engines.training.labels import LabelledPicture, Labels
-from engines.training.picture_pack import PackOptions, open_pack, shrink, teach
+from engines.training.picture_pack import PackOptions, open_picture_pack, room_for, shrink, teach
 
 Boxes = list[list[float]]
 
@@ -20,7 +20,8 @@ Boxes = list[list[float]]
 class Teacher:
     """Finds the same in every picture."""
 
-    def __init__(self, boxes: Boxes, scores: list[float]) -> None:
+    def __init__(self, boxes: Boxes, scores: list[float], identity: str = "123") -> None:
+        self.identity = identity
         self.asked = 0
         self._found = Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32))
 
@@ -39,6 +40,10 @@ def labels(boxes: Boxes, crowd: list[bool] | None = None) -> Labels:
     )
 
 
+def folders(packs: Path) -> list[Path]:
+    return [path for path in packs.iterdir() if path.is_dir()]
+
+
 def picture(folder: Path, name: str, height: int, width: int, own: Labels, has_all: bool = True) -> LabelledPicture:
     pixels: NDArray[np.uint8] = np.full((height, width, 3), len(name), np.uint8)
     cv2.imwrite(str(folder / name), pixels)
@@ -50,7 +55,7 @@ def test_pictures_come_back_shrunk_with_their_boxes(tmp_path: Path) -> None:
         picture(tmp_path, "a.png", 100, 200, labels([[20, 10, 120, 90], [0, 0, 50, 50]], [False, True])),
         picture(tmp_path, "bb.png", 40, 30, labels([])),
     ]
-    pack = open_pack(tmp_path / "pack", pictures, options=PackOptions(side=100))
+    pack = open_picture_pack(tmp_path / "pack", pictures, options=PackOptions(side=100))
     assert len(pack) == 2
     assert pack.picture(0).shape == (50, 100, 3)
     assert pack.picture(1).shape == (40, 30, 3)
@@ -70,7 +75,7 @@ def test_the_teacher_is_asked_only_where_not_everybody_is_labelled(tmp_path: Pat
         picture(tmp_path, "a.png", 40, 40, labels([])),
         picture(tmp_path, "b.png", 40, 40, labels([]), has_all=False),
     ]
-    pack = open_pack(tmp_path / "pack", pictures, teacher, "somebody")
+    pack = open_picture_pack(tmp_path / "pack", pictures, teacher)
     assert teacher.asked == 1
     assert len(pack.people(0).boxes) == 0
     assert pack.people(1).boxes.tolist() == [[0, 0, 10, 10]]
@@ -79,17 +84,33 @@ def test_the_teacher_is_asked_only_where_not_everybody_is_labelled(tmp_path: Pat
 
 
 def test_a_pack_is_opened_again_and_made_anew_for_other_labels(tmp_path: Path) -> None:
-    teacher = Teacher([], [])
+    teacher, another = Teacher([], []), Teacher([], [], "124")
     same = [picture(tmp_path, "a.png", 40, 40, labels([[1, 1, 9, 9]]), has_all=False)]
     for _ in range(2):
-        open_pack(tmp_path / "pack", same, teacher, "somebody")
+        open_picture_pack(tmp_path / "pack", same, teacher)
     assert teacher.asked == 1
-    open_pack(tmp_path / "pack", same, teacher, "somebody else")
-    assert teacher.asked == 2
+    open_picture_pack(tmp_path / "pack", same, another)
+    assert (teacher.asked, another.asked) == (1, 1)
     other = [LabelledPicture(same[0].path, labels([[1, 1, 9, 8]]), False)]
-    assert open_pack(tmp_path / "pack", other, teacher, "somebody").people(0).boxes.tolist() == [[1, 1, 9, 8]]
-    assert teacher.asked == 3
-    assert len(list((tmp_path / "pack").iterdir())) == 3
+    assert open_picture_pack(tmp_path / "pack", other, teacher).people(0).boxes.tolist() == [[1, 1, 9, 8]]
+    assert teacher.asked == 2
+    assert len(folders(tmp_path / "pack")) == 3
+
+
+def test_a_teacher_who_is_not_asked_makes_no_other_pack(tmp_path: Path) -> None:
+    same = [picture(tmp_path, "a.png", 40, 40, labels([[1, 1, 9, 9]]))]
+    for teacher in (None, Teacher([], []), Teacher([], [], "124")):
+        open_picture_pack(tmp_path / "pack", same, teacher)
+    assert len(folders(tmp_path / "pack")) == 1
+
+
+def test_the_room_that_is_wanted_is_that_of_shrunk_pictures(tmp_path: Path) -> None:
+    sizes = [(40, 30), (100, 200)]  # of 3600 bytes, and of 50 by 100 pixels: 15000
+    pictures = [picture(tmp_path, f"{n}.png", *size, labels([])) for n, size in enumerate(sizes)]
+    assert room_for(pictures, 100) == 18600
+    assert room_for(pictures[:1] * 31, 100) == 31 * 3600
+    assert room_for([pictures[n % 2] for n in range(33)], 100) == 33 * 3600  # every second is looked at
+    assert room_for([], 100) == 0
 
 
 def test_a_pack_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -97,13 +118,13 @@ def test_a_pack_that_fails_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"no picture")
     bad = LabelledPicture(tmp_path / "b.png", labels([]), True)
     with pytest.raises(OSError, match=r"b\.png: cannot be read as a picture"):
-        open_pack(tmp_path / "pack", [good, bad])
-    assert list((tmp_path / "pack").iterdir()) == []
+        open_picture_pack(tmp_path / "pack", [good, bad])
+    assert folders(tmp_path / "pack") == []
 
 
 def test_without_a_teacher_who_is_needed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.png: not everybody in it is labelled; name a teacher"):
-        open_pack(tmp_path / "pack", [picture(tmp_path, "a.png", 40, 40, labels([]), has_all=False)])
+        open_picture_pack(tmp_path / "pack", [picture(tmp_path, "a.png", 40, 40, labels([]), has_all=False)])
 
 
 def test_labels_go_before_the_teacher_who_is_sorted_by_sureness() -> None:
@@ -135,7 +156,12 @@ def test_nothing_is_enlarged() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"side": 8}, "side must be 32"), ({"doubt": 0.5}, "doubt and person"), ({"same": 1.0}, "same must lie")],
+    [
+        ({"side": 8}, "side must be 32"),
+        ({"doubt": 0.5}, "doubt and person"),
+        ({"doubt": 0.05}, "0.1 <= doubt"),
+        ({"same": 1.0}, "same must lie"),
+    ],
 )
 def test_options_that_make_no_sense(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -18,8 +18,9 @@ from engines.nets.samples import save_checkpoint  # noqa: E402
 from engines.skeletons import COCO17  # noqa: E402
 from engines.training.labels import LabelledPicture, LabelledSet, Labels  # noqa: E402
 from engines.training.pose import PoseTraining, Stage  # noqa: E402
-from engines.training.pose_course import PoseCourse, pack_people, people_of, start_network  # noqa: E402
+from engines.training.pose_course import PoseCourse, find_crowd, pack_people, people_of, start_network  # noqa: E402
 from engines.training.split import Parts  # noqa: E402
+from engines.training.teacher import TeacherOptions  # noqa: E402
 
 TRAINING = PoseTraining((Stage((32, 24), 2, 2), Stage((64, 48), 2, 2)))
 COURSE = PoseCourse(TRAINING, layout=tiny_layout(17))
@@ -50,6 +51,15 @@ def test_those_with_labels_are_packed_for_the_last_stage(tmp_path: Path) -> None
     assert (pack.crops.shape, pack.labelled.sum(axis=1).tolist()) == ((2, 96, 72, 3), [17, 3])
     assert pack.pictures.tolist() == [0, 2]
     assert [path.name for path in pack.paths] == ["0.png", "1.png", "2.png"]
+
+
+def test_whom_a_box_alone_tells_of_is_somebody_where_a_teacher_will_pose_them(tmp_path: Path) -> None:
+    sets, packs = [one_set(tmp_path, 17, 0)], tmp_path / "packs"
+    for teacher, seen in ((TeacherOptions(pose="some"), [17, 0]), (TeacherOptions(), [17])):
+        crowd = find_crowd(sets, 17, teacher, packs, follow)
+        assert [int(person.visible.sum()) for person in crowd.people] == seen
+    find_crowd(sets, 17, TeacherOptions(pose="another"), packs, follow)
+    assert len(list(packs.glob("people-*.npz"))) == 2  # another one to pose them finds nobody else
 
 
 def test_nobody_to_learn_from_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from fake_engines import POSE_CARD, FakePoser
 
 from engines.training.people import Crowd, Person
-from engines.training.pose_pack import FULL, believed, inner_size, open_pack
+from engines.training.pose_pack import FULL, believed, inner_size, open_pose_pack
 from engines.training.teacher import PoseTeacher
 
 JOINTS, SIZE = 17, (64, 48)
@@ -38,12 +38,16 @@ def crowd(folder: Path, *people: Person) -> Crowd:
     return Crowd((picture(folder),), (0,), people or (person(),))
 
 
-def teacher(poser: FakePoser | None = None) -> PoseTeacher:
-    return PoseTeacher(poser or FakePoser(), POSE_CARD)
+def teacher(poser: FakePoser | None = None, identity: str = "123") -> PoseTeacher:
+    return PoseTeacher(poser or FakePoser(), POSE_CARD, identity)
+
+
+def folders(packs: Path) -> list[Path]:
+    return [path for path in packs.iterdir() if path.is_dir()]
 
 
 def test_a_person_lies_in_the_middle_of_more_than_a_networks_crop(tmp_path: Path) -> None:
-    pack = open_pack(crowd(tmp_path, person(seen=2)), JOINTS, SIZE, None, tmp_path)
+    pack = open_pose_pack(crowd(tmp_path, person(seen=2)), JOINTS, SIZE, None, tmp_path)
     # The box is 80 pixels high, and 96 / (80 * 1.25 * 1.5) = 0.64; its middle (70, 70) comes to (36, 48).
     assert (pack.crops.shape, pack.crops.dtype, pack.size) == ((1, 96, 72, 3), np.uint8, SIZE)
     np.testing.assert_allclose(pack.points[0, :3], [[42.4, 60.8], [42.4, 60.8], [0, 0]], atol=1e-4)
@@ -57,7 +61,7 @@ def test_a_person_lies_in_the_middle_of_more_than_a_networks_crop(tmp_path: Path
 
 def test_the_teachers_maps_are_those_of_its_own_crops(tmp_path: Path) -> None:
     people = crowd(tmp_path, person(seen=2))
-    pack = open_pack(people, JOINTS, SIZE, teacher(), tmp_path)
+    pack = open_pose_pack(people, JOINTS, SIZE, teacher(), tmp_path)
     image = cv2.imread(str(people.paths[0]))
     assert image is not None
     maps = teacher().teach(teacher().crops(np.asarray(image, np.uint8), np.array([BOX], np.float32)))
@@ -70,7 +74,7 @@ def test_the_teachers_maps_are_those_of_its_own_crops(tmp_path: Path) -> None:
 def test_a_teacher_that_misses_the_labels_is_not_asked_for_the_rest(
     tmp_path: Path, at: tuple[float, float], taught: int
 ) -> None:
-    pack = open_pack(crowd(tmp_path, person(seen=2, at=at)), JOINTS, SIZE, teacher(), tmp_path)
+    pack = open_pose_pack(crowd(tmp_path, person(seen=2, at=at)), JOINTS, SIZE, teacher(), tmp_path)
     assert pack.taught.sum() == taught
 
 
@@ -78,7 +82,7 @@ def test_people_go_through_the_teacher_in_batches_over_the_pictures(tmp_path: Pa
     paths = tuple(picture(tmp_path, f"{number}.png") for number in range(3))
     people = tuple(person(number, seen=row) for number, count in ((0, 9), (2, 10)) for row in range(count))
     poser = FakePoser()
-    pack = open_pack(Crowd(paths, (0, 0, 4), people), JOINTS, SIZE, teacher(poser), tmp_path)
+    pack = open_pose_pack(Crowd(paths, (0, 0, 4), people), JOINTS, SIZE, teacher(poser), tmp_path)
     assert poser.rows == [16, 16, 3, 3]  # each with its mirror image
     assert pack.pictures.tolist() == [0] * 9 + [2] * 10
     assert pack.sets.tolist() == [0] * 9 + [4] * 10
@@ -89,63 +93,65 @@ def test_people_go_through_the_teacher_in_batches_over_the_pictures(tmp_path: Pa
 
 def test_a_pack_is_made_once(tmp_path: Path) -> None:
     people, poser = crowd(tmp_path, person(seen=3)), FakePoser()
-    first = open_pack(people, JOINTS, SIZE, teacher(poser), tmp_path / "packs")
+    first = open_pose_pack(people, JOINTS, SIZE, teacher(poser), tmp_path / "packs")
     asked: list[Sequence[Path]] = []
 
     def follow(paths: Sequence[Path]) -> Iterable[Path]:
         asked.append(paths)
         return paths
 
-    again = open_pack(people, JOINTS, SIZE, teacher(poser), tmp_path / "packs", follow)
+    again = open_pose_pack(people, JOINTS, SIZE, teacher(poser), tmp_path / "packs", follow)
     assert (poser.rows, asked) == ([1, 1], [])
     for name in ("crops", "points", "labelled", "maps", "taught", "pictures", "sets"):
         np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
-    assert len(list((tmp_path / "packs").iterdir())) == 1
+    assert len(folders(tmp_path / "packs")) == 1
 
 
 def test_of_which_set_a_picture_is_may_change(tmp_path: Path) -> None:
     people = crowd(tmp_path)
-    open_pack(people, JOINTS, SIZE, None, tmp_path / "packs")
-    again = open_pack(replace(people, sets=(3,)), JOINTS, SIZE, None, tmp_path / "packs")
+    open_pose_pack(people, JOINTS, SIZE, None, tmp_path / "packs")
+    again = open_pose_pack(replace(people, sets=(3,)), JOINTS, SIZE, None, tmp_path / "packs")
     assert again.sets.tolist() == [3]
-    assert len(list((tmp_path / "packs").iterdir())) == 1
+    assert len(folders(tmp_path / "packs")) == 1
 
 
 def test_other_people_sizes_pictures_and_teachers_make_another_pack(tmp_path: Path) -> None:
     packs, people = tmp_path / "packs", crowd(tmp_path, person(seen=3))
-    named = PoseTeacher(FakePoser(), replace(POSE_CARD, name="other"))
     for given, size, taught_by in [
         (people, SIZE, None),
         (people, (128, 96), None),
         (people, SIZE, teacher()),
-        (people, SIZE, named),
+        (people, SIZE, teacher(identity="124")),
         (replace(people, people=(person(seen=4),)), SIZE, None),
         (replace(people, people=(person(seen=3, at=(81, 90)),)), SIZE, None),
         (replace(people, people=(replace(person(seen=3), box=np.array((40, 30, 100, 111), np.float32)),)), SIZE, None),
     ]:
-        open_pack(given, JOINTS, size, taught_by, packs)
-    assert len(list(packs.iterdir())) == 7
+        open_pose_pack(given, JOINTS, size, taught_by, packs)
+    assert len(folders(packs)) == 7
+    renamed = PoseTeacher(FakePoser(), replace(POSE_CARD, name="other"), "123")
+    open_pose_pack(people, JOINTS, SIZE, renamed, packs)
+    assert len(folders(packs)) == 7  # the same file under another name
     people.paths[0].write_bytes(people.paths[0].read_bytes() + b"more")
-    open_pack(people, JOINTS, SIZE, None, packs)
-    assert len(list(packs.iterdir())) == 8
+    open_pose_pack(people, JOINTS, SIZE, None, packs)
+    assert len(folders(packs)) == 8
 
 
 def test_a_pack_is_whole_or_not_there(tmp_path: Path) -> None:
     paths = (picture(tmp_path), tmp_path / "broken.png")
     paths[1].write_bytes(b"words")
     with pytest.raises(OSError, match=r"broken\.png: cannot be read"):
-        open_pack(Crowd(paths, (0, 0), (person(0), person(1))), JOINTS, SIZE, teacher(), tmp_path / "packs")
-    assert list((tmp_path / "packs").iterdir()) == []
-    assert len(open_pack(Crowd(paths, (0, 0), (person(0),)), JOINTS, SIZE, None, tmp_path / "packs")) == 1
+        open_pose_pack(Crowd(paths, (0, 0), (person(0), person(1))), JOINTS, SIZE, teacher(), tmp_path / "packs")
+    assert folders(tmp_path / "packs") == []
+    assert len(open_pose_pack(Crowd(paths, (0, 0), (person(0),)), JOINTS, SIZE, None, tmp_path / "packs")) == 1
 
 
 def test_a_teacher_of_larger_crops_gives_larger_maps_and_one_of_another_shape_none(tmp_path: Path) -> None:
     student = (32, 24)
-    pack = open_pack(crowd(tmp_path, person(seen=2)), JOINTS, student, teacher(), tmp_path)
+    pack = open_pose_pack(crowd(tmp_path, person(seen=2)), JOINTS, student, teacher(), tmp_path)
     assert (pack.crops.shape, pack.maps.shape) == ((1, 48, 36, 3), (1, JOINTS, 16, 12))
     assert pack.taught.sum() == 15  # it found the labels, measured in the smaller crop
     with pytest.raises(ValueError, match=r"net: sees crops of 64x48, wanted the shape of 64x64"):
-        open_pack(crowd(tmp_path), JOINTS, (64, 64), teacher(), tmp_path)
+        open_pose_pack(crowd(tmp_path), JOINTS, (64, 64), teacher(), tmp_path)
 
 
 def test_whom_the_teacher_is_believed() -> None:

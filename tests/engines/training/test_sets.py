@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.skeletons import COCO17, MPII16
-from engines.training.labels import Labels
-from engines.training.sets import SetOptions, in_joints, read_set, report
+from engines.skeletons import HALPE26, MPII16
+from engines.training.sets import SetOptions, read_set, report
 
 
 def picture(file: Path, value: int) -> None:
@@ -71,12 +71,13 @@ def test_mpii_is_told_by_what_is_in_the_file_and_gets_the_wanted_joints(tmp_path
     assert other.labels.keypoints[0, [13, 0]].tolist() == [[53, 50], [40, 50]]
     assert other.labels.visible.all()
     assert not one.has_all
+    assert (one.has_boxes, other.has_boxes) == (False, False)
 
 
-def test_joints_stay_where_the_skeleton_is_the_same() -> None:
-    labels = Labels.none(17)
-    assert in_joints(labels, COCO17, COCO17) is labels
-    assert in_joints(labels, COCO17, MPII16).keypoints.shape == (0, 16, 2)
+def test_coco_gets_the_wanted_joints_and_has_boxes(tmp_path: Path) -> None:
+    first, _ = read_set(str(coco(tmp_path)), SetOptions(HALPE26)).pictures
+    assert np.flatnonzero(first.labels.visible[0]).tolist() == list(range(17))
+    assert first.has_boxes
 
 
 def test_a_folder_and_a_clip_are_to_be_labelled(tmp_path: Path) -> None:
@@ -89,11 +90,39 @@ def test_a_folder_and_a_clip_are_to_be_labelled(tmp_path: Path) -> None:
     assert found.pictures[0].labels.keypoints.shape == (0, 16, 2)
 
 
+def test_of_a_folder_pictures_and_frames_of_clips_are_taken(tmp_path: Path) -> None:
+    picture(tmp_path / "mine" / "z.png", 1)
+    clip = cv2.VideoWriter(str(tmp_path / "mine" / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 2, (64, 32))
+    for number in range(3):
+        clip.write(np.full((32, 64, 3), 50 * number, np.uint8))
+    clip.release()
+    found = read_set(str(tmp_path / "mine"), SetOptions(MPII16, work=tmp_path / "work"))
+    assert [one.path.name for one in found.pictures] == ["z.png", "a-000000.jpg", "a-000002.jpg"]
+    assert found.pictures[1].path.parent.parent == tmp_path / "work"
+    assert {one.labels.keypoints.shape for one in found.pictures} == {(0, 16, 2)}
+    assert (found.is_labelled, found.faults) == (False, ())
+
+
+def test_unlabelled_pictures_that_exif_turns_are_told_with_the_remedy(tmp_path: Path) -> None:
+    for name, orientation in (("a.jpg", 1), ("b.jpg", 6), ("c.jpg", 3)):
+        picture(tmp_path / "mine" / name, 1)
+        data = (tmp_path / "mine" / name).read_bytes()
+        tag = struct.pack(">HHHIHxxI", 1, 0x0112, 3, 1, orientation, 0)
+        head = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08"
+        (tmp_path / "mine" / name).write_bytes(data[:2] + head + tag + data[2:])
+    assert read_set(str(tmp_path / "mine")).faults == (
+        "2 pictures are turned by their EXIF orientation, which is passed over (turn their pixels with exiftran -ai or "
+        "jpegtran, or label them), first b.jpg",
+    )
+
+
 def test_options_reach_the_readers(tmp_path: Path) -> None:
     file = coco(tmp_path)
     (tmp_path / "images").rename(tmp_path / "elsewhere")
     found = read_set(str(file), SetOptions(images=tmp_path / "elsewhere", has_all=False))
     assert [one.has_all for one in found.pictures] == [False, False]
+    several = read_set(str(file), SetOptions(images=(tmp_path / "nowhere", tmp_path / "elsewhere")))
+    assert [one.path for one in several.pictures] == [one.path for one in found.pictures]
 
 
 @pytest.mark.parametrize(

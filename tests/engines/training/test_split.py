@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.training.labels import LabelledSet
-from engines.training.split import part, shares_of
+from engines.training.split import clip_numbers, part, shares_of
 
 
 def scene(file: Path, seed: int, mirrored: bool = False, quality: int = 95) -> Path:
@@ -48,6 +48,32 @@ def test_what_is_like_a_picture_to_be_kept_out_is_left_out(tmp_path: Path) -> No
     parts = part(paths, 0.2, 3, kept_out)
     assert np.flatnonzero(parts.left).tolist() == sorted([*held[:2], *learnt[:2]])
     assert np.flatnonzero(parts.held).tolist() == held[2:].tolist()
+
+
+def frames(folder: Path, clip: str, count: int, first: int) -> list[Path]:
+    """The frames of a clip as they are kept, of scenes that have nothing to do with each other."""
+    place = folder / f"{clip}-0123abcd"
+    place.mkdir()
+    return [scene(place / f"{clip}-{number:06d}.jpg", first + number) for number in range(count)]
+
+
+def test_frames_of_a_clip_are_told_by_their_folder() -> None:
+    names = ("a-0123abcd/a-000007.jpg", "x/a.jpg", "b-c-89abcdef/b-c-1000000.jpg", "a-0123abcd/a-000008.jpg")
+    assert clip_numbers([Path("clips") / name for name in names]).tolist() == [0, -1, 1, 0]
+    others = ("a-0123abcd/b-000007.jpg", "a-0123abcd/a-07.jpg", "a/a-000007.jpg", "a-0123abcd/a-000007.png")
+    assert clip_numbers([Path(name) for name in others]).tolist() == [-1] * 4
+
+
+def test_frames_of_a_clip_are_on_one_side(tmp_path: Path) -> None:
+    paths = [path for k in range(5) for path in frames(tmp_path, f"clip{k}", 4, 10 * k)]
+    held = part(paths, share=0.2, seed=3).held.reshape(5, 4)
+    assert sorted(held.sum(axis=1).tolist()) == [0, 0, 0, 0, 4]
+
+
+def test_of_one_clip_the_last_frames_are_held(tmp_path: Path) -> None:
+    paths = frames(tmp_path, "dance", 8, 0)
+    assert part(paths, 0.25, seed=3).held.tolist() == [False] * 6 + [True] * 2
+    assert part(paths[::-1], 0.25, seed=3).held.tolist() == [True] * 2 + [False] * 6
 
 
 def test_a_share_that_is_none_is_refused(tmp_path: Path) -> None:

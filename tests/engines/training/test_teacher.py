@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Numbered(FakePoser):
 
 def test_a_joints_map_is_the_mean_with_that_of_its_pair_in_the_mirror() -> None:
     poser = Numbered()
-    maps = PoseTeacher(poser, POSE_CARD).teach([np.zeros((64, 48, 3), np.uint8)] * 2)
+    maps = PoseTeacher(poser, POSE_CARD, "123").teach([np.zeros((64, 48, 3), np.uint8)] * 2)
     assert poser.rows == [2, 2]
     assert (maps.shape, maps.dtype) == ((2, 17, 16, 12), np.float32)
     assert maps[1, :5, 3, 4].tolist() == [0, 1.5, 1.5, 3.5, 3.5]  # the nose, the eyes, the ears
@@ -44,7 +45,7 @@ def test_a_joints_map_is_the_mean_with_that_of_its_pair_in_the_mirror() -> None:
 def test_the_mirrored_maps_are_moved_back_by_three_quarters_of_a_cell() -> None:
     crop = np.zeros((64, 48, 3), np.uint8)
     crop[20:24, 12:16] = 255  # cell (3, 5)
-    (maps,) = PoseTeacher(FakePoser(), POSE_CARD).teach([crop])
+    (maps,) = PoseTeacher(FakePoser(), POSE_CARD, "123").teach([crop])
     # The mirror gives cell 3 again: a quarter of it stays there, and three go to cell 4.
     np.testing.assert_allclose(maps[0, 5, 2:6], [0, (1 + 0.25) / 2, 0.75 / 2, 0], atol=1e-6)
     assert maps[0].sum() == pytest.approx(1)
@@ -54,7 +55,7 @@ def test_crops_are_cut_as_the_network_was_trained() -> None:
     image = np.zeros((200, 200, 3), np.uint8)
     image[98:103, 78:83] = 200  # around (80, 100)
     # 64 pixels high by 1.25: a scale of 0.8; the middle of the box is that of the crop, (24, 32).
-    (crop,) = PoseTeacher(FakePoser(), POSE_CARD).crops(image, np.array([[60, 68, 100, 132]], np.float32))
+    (crop,) = PoseTeacher(FakePoser(), POSE_CARD, "123").crops(image, np.array([[60, 68, 100, 132]], np.float32))
     assert (crop.shape, crop.dtype) == ((64, 48, 3), np.uint8)
     rows, columns = np.nonzero(crop[..., 0] > 100)
     assert (rows.mean(), columns.mean()) == (32, 24)
@@ -62,14 +63,14 @@ def test_crops_are_cut_as_the_network_was_trained() -> None:
 
 def test_what_gives_no_heat_maps_cannot_teach_poses() -> None:
     with pytest.raises(EngineError, match=r"net: a teacher gives heat maps, got simcc; name another --teacher"):
-        PoseTeacher(FakePoser(), replace(POSE_CARD, family="simcc"))
+        PoseTeacher(FakePoser(), replace(POSE_CARD, family="simcc"), "123")
     with pytest.raises(EngineError, match="got yolox-decoded"):
-        PoseTeacher(FakePoser(), DETECT_CARD)
+        PoseTeacher(FakePoser(), DETECT_CARD, "123")
 
 
 def test_boxes_are_found_down_to_the_lowest_score() -> None:
     people = [(5.0, 5.0, 15.0, 35.0, 0.12), (30.0, 5.0, 40.0, 35.0, 0.9), (50.0, 5.0, 60.0, 35.0, 0.08)]
-    (found,) = BoxTeacher(FakeFinder(people), DETECT_CARD).find([np.zeros((96, 128, 3), np.uint8)])
+    (found,) = BoxTeacher(FakeFinder(people), DETECT_CARD, "123").detect([np.zeros((96, 128, 3), np.uint8)])
     assert LOWEST_SCORE == 0.1
     np.testing.assert_allclose(found.boxes, [[60, 10, 80, 70], [10, 10, 30, 70]], atol=1e-3)
     np.testing.assert_allclose(found.scores, [0.9, 0.12], atol=1e-6)
@@ -104,8 +105,25 @@ def test_a_file_with_its_card_is_a_teacher(tmp_path: Path) -> None:
     crops = list(np.random.default_rng(0).integers(0, 256, (3, 64, 48, 3), np.uint8))
     with open_pose_teacher(TeacherOptions(pose=str(tmp_path / "net.onnx"))) as teacher:
         assert (teacher.card, teacher.skeleton.name) == (POSE_CARD, "coco17")
+        assert teacher.identity == f"{hashlib.sha256((tmp_path / 'net.onnx').read_bytes()).hexdigest()} fp32"
         maps = teacher.teach(crops)
-    np.testing.assert_allclose(maps, PoseTeacher(FakePoser(), POSE_CARD).teach(crops), atol=1e-5)
+    np.testing.assert_allclose(maps, PoseTeacher(FakePoser(), POSE_CARD, "123").teach(crops), atol=1e-5)
+
+
+def test_a_teacher_is_known_by_what_its_file_holds(tmp_path: Path) -> None:
+    for name, content in (("net", b"abc"), ("same", b"abc"), ("other", b"abd")):
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+    known = {
+        name: TeacherOptions(str(tmp_path / f"{name}.onnx"), str(tmp_path / f"{name}.onnx"), 320)
+        for name in ("net", "same", "other")
+    }
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (known["net"].box_identity, known["net"].pose_identity) == (f"{abc} fp32 320", f"{abc} fp32")
+    assert known["same"].box_identity == known["net"].box_identity
+    assert known["other"].box_identity != known["net"].box_identity
+    assert replace(known["net"], size=640).box_identity == f"{abc} fp32 640"
+    assert replace(known["net"], size=640).pose_identity == known["net"].pose_identity
+    assert (TeacherOptions().box_identity, TeacherOptions().pose_identity) == (None, None)
 
 
 def test_a_teacher_that_is_not_there_is_told(tmp_path: Path) -> None:
