@@ -26,9 +26,9 @@ FRAMES = 48
 RATE = 24
 SIZE = (288, 320)
 """Height and width of the clip."""
-JOINTS = ("nose", "left_eye", "right_eye", "left_shoulder", "right_shoulder")
-"""Hers that can be pointed at; left is her left, which is to the right in the picture."""
-POINTS = np.array([[223.5, 124.0], [246.5, 103.5], [203.0, 101.0], [322.0, 272.0], [94.0, 262.0]], np.float32)
+JOINTS = ("nose", "left_eye", "right_eye")
+"""Hers that can be pointed at, her suit hides the others; left is her left, which is to the right in the picture."""
+POINTS = np.array([[223.5, 124.0], [246.5, 103.5], [203.0, 101.0]], np.float32)
 """Where they are in the photograph of 512x512, marked by eye."""
 BOX = np.array([14.0, 16.0, 366.0, 512.0], np.float32)
 """She, without her helmet, from the hair to the lower edge of the photograph."""
@@ -56,7 +56,7 @@ def view(index: int) -> Image:
 
 
 def seen_points(index: int) -> NDArray[np.float32]:
-    """Where JOINTS are in frame `index`, (5, 2)."""
+    """Where JOINTS are in frame `index`, (3, 2)."""
     return _through(camera(index), POINTS)
 
 

@@ -100,6 +100,7 @@ def run(
     for name in files:
         limit.spare(name)
     session = Session(
+        models="",
         feeds=feeds,
         meter=meter,
         notes=(),

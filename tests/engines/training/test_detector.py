@@ -108,13 +108,13 @@ def test_the_last_phase_has_the_raw_numbers_in_its_loss(pack: PicturePack) -> No
 
 def test_it_learns_in_bf16(pack: PicturePack) -> None:
     options = DetectorTraining(
-        width=0.0625, size=(64, 64), batch=4, steps=40, plain_steps=35, mosaic=MosaicOptions(mosaic=0.0)
+        width=0.0625, size=(64, 64), batch=4, steps=80, plain_steps=75, mosaic=MosaicOptions(mosaic=0.0)
     )
     one = lesson(pack, options)
     network = one.network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     before, losses = one.validate(network.eval(), 0), []
-    for step in range(40):
+    for step in range(80):
         with torch.autocast("cpu", torch.bfloat16):
             loss, _ = one.loss(network.train(), step)
         optimizer.zero_grad()
@@ -123,9 +123,9 @@ def test_it_learns_in_bf16(pack: PicturePack) -> None:
         losses.append(loss.item())
     assert before["score"] < 0.2
     assert np.mean(losses[-10:]) < np.mean(losses[5:15])
-    marks = one.validate(network.eval(), 39)
+    marks = one.validate(network.eval(), 79)
     assert set(marks) == {"score", "ap50", "recall"}
-    assert marks["recall"] > 0
+    assert marks["score"] > 0.5
 
 
 def test_a_network_to_begin_with_gives_what_it_gave(pack: PicturePack, tmp_path: Path) -> None:
