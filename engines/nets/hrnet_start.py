@@ -81,9 +81,7 @@ def unfold_hrnet(path: Path, layout: HrnetLayout | None = None) -> HRNet:
             fill(own, folded)
             balance(own)
             return network
-    raise EngineError(
-        f"{path}: its {len(folded)} convolutions are not those of an HRNet; name one that was exported here"
-    )
+    raise EngineError(f"{path}: its {len(folded)} convolutions are no HRNet's; name an ONNX that was exported here")
 
 
 def freeze_backbone(network: HRNet) -> list[nn.Module]:
