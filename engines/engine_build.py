@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Final
 
 from engines.backends.base import EngineError
@@ -74,7 +75,7 @@ def build_engine(
     watch = Watch()
     with ThreadPoolExecutor(1, thread_name_prefix=THREAD) as executor:
         # On a thread of its own: an interrupt that falls into a callback of the library would be swallowed by it.
-        made = executor.submit(_build, library, order, watch, timing_cache, on_device)
+        made = executor.submit(_build_or_free, library, order, watch, timing_cache, on_device)
         try:
             while wait([made], TICK_S).not_done:
                 progress(watch.progress())
@@ -98,6 +99,24 @@ def profiles(max_batch: int, one: bool) -> list[tuple[int, int, int]]:
 def buckets_up_to(most: int) -> list[int]:
     """The buckets below `most`, and `most` itself."""
     return [*(bucket for bucket in BUCKETS if bucket < most), most]
+
+
+def _build_or_free(
+    library: Library, order: Order, watch: Watch, timing_cache: Path | None, on_device: OnDevice
+) -> Engine:
+    """`_build`; where that fails, what it had of the library is freed at once.
+
+    Else the error's frames keep a builder until the next garbage collection, and if that falls into a callback of a
+    later build, the builder's end waits for a lock that this build holds: for ever, and with the interpreter's lock.
+    """
+    try:
+        return _build(library, order, watch, timing_cache, on_device)
+    except BaseException as error:
+        failed: BaseException | None = error
+        while failed is not None:
+            clear_frames(failed.__traceback__)
+            failed = failed.__cause__ or failed.__context__
+        raise
 
 
 def _build(library: Library, order: Order, watch: Watch, timing_cache: Path | None, on_device: OnDevice) -> Engine:

@@ -11,25 +11,14 @@ from torch import Tensor, nn
 from engines.backends.base import EngineError
 from engines.nets.checkpoint import load_strict, read_tensors
 from engines.nets.hrnet import HRNet
-from engines.nets.hrnet_layout import HrnetLayout, StageLayout, layout_of_tensors, layout_w, reference_names
+from engines.nets.hrnet_layout import HrnetLayout, layout_of_tensors, layout_w, reference_names, slim_layout
 from engines.nets.unfold import balance, fill, layers, read_convolutions
 
 FINAL = "final_layer."
-SLIM_WIDTH = 16
-"""Channels of the finest branch of a slim HRNet."""
 FEWEST = 20
 """Convolutions: no HRNet has fewer."""
 TRACED_SIDE = 64
 """Pixels of the picture by which the order of a module's convolutions is seen."""
-
-
-def slim_layout(joints: int, size: tuple[int, int] | None = None, width: int = SLIM_WIDTH) -> HrnetLayout:
-    """A small HRNet for a CPU: W32's plan with `width` channels, two blocks a branch and fewer modules; 0.69 GMAC."""
-    stages = (
-        StageLayout(modules, (2,) * branches, tuple(width << i for i in range(branches)))
-        for modules, branches in ((1, 2), (2, 3), (2, 4))
-    )
-    return HrnetLayout(tuple(stages), joints, size, stem=2 * width, stem_blocks=1)
 
 
 def begin(layout: HrnetLayout | None, joints: int, start: Path | None, seed: int) -> HRNet:

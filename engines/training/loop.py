@@ -123,7 +123,7 @@ class Loop:
         self._network = lesson.network.to(self._device).to(memory_format=torch.channels_last)
         crew.share_weights(self._network)  # each may have begun with chance of its own
         self._average = AveragedModel(self._network, multi_avg_fn=self._mix, use_buffers=True)
-        self._optimizer = torch.optim.AdamW(_groups(self._network, options.weight_decay), lr=options.rate)
+        self._optimizer = torch.optim.AdamW(_groups(self._network, options.weight_decay), lr=options.rate, fused=True)
         self._dtype = _dtype(options.precision, self._device)
         # Small gradients vanish in fp16 unless they are scaled; with the other precisions it passes all through.
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._dtype is torch.float16)

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 from engines.cards import Accuracy, load_yaml
 from engines.coco import read_truth
+from engines.nets.hrnet_layout import SLIM_WIDTH, HrnetLayout, layout_of_experiment, slim_layout
 from stream.cli.train_course import Course, excluded_pictures, finish, loop_of, teachers_of
 from stream.config import ModelOptions
 from stream.scoring import score_pose
 
 if TYPE_CHECKING:
-    from engines.nets.hrnet_layout import HrnetLayout
     from engines.training.pose_course import PoseCourse
 
 STAGES = ("128x96:4000:32", "256x192:8000:32")
 RATE, FROZEN_RATE = 2e-3, 1e-3
 """Highest learning rate of a whole network, and of its last layers alone."""
-SLIM_WIDTH = 16
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -81,8 +80,6 @@ def _options(args: argparse.Namespace) -> PoseCourse:
 
 def _layout(args: argparse.Namespace) -> HrnetLayout | None:
     """The layers that the flags name; None for those of the checkpoint."""
-    from engines.nets.hrnet_layout import layout_of_experiment
-    from engines.nets.hrnet_start import slim_layout
     from engines.skeletons import skeleton
 
     joints = len(skeleton(args.skeleton).names)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,6 +198,20 @@ def test_a_build_that_fails_says_why_in_a_line(model: Path) -> None:
         match=r"m\.onnx: TensorRT 10\.13\.2 cannot build it: API Usage Error \(no luck\.\); use --backend onnxruntime",
     ):
         built(full(FakeTensorRt(fails=["build"])), Order(model, None, "fp32"))
+
+
+@pytest.mark.parametrize("fails", ["build", "parse"])
+def test_a_build_that_fails_leaves_nothing_of_the_library_to_garbage_collection(model: Path, fails: str) -> None:
+    module, made = FakeTensorRt(fails=[fails]), list[weakref.ref[Any]]()
+    make = module.Builder
+    module.Builder = lambda logger: made.append(weakref.ref(builder := make(logger))) or builder  # type: ignore[method-assign]
+    gc.disable()  # it would end a builder in the midst of another build, in which the library waits for itself
+    try:
+        with pytest.raises(EngineError):
+            built(full(module), Order(model, None, "fp32"))
+        assert [builder() for builder in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_file_in_another_precision_is_refused(model: Path) -> None:

@@ -13,8 +13,8 @@ from drawn_people import JOINTS, lesson_of, pack_of, stick_people, tiny_layout  
 
 from engines.backends.base import EngineError  # noqa: E402
 from engines.nets.hrnet import HRNet  # noqa: E402
-from engines.nets.hrnet_layout import HrnetLayout, StageLayout  # noqa: E402
-from engines.nets.hrnet_start import FINAL, begin, freeze_backbone, slim_layout  # noqa: E402
+from engines.nets.hrnet_layout import HrnetLayout, StageLayout, slim_layout  # noqa: E402
+from engines.nets.hrnet_start import FINAL, begin, freeze_backbone  # noqa: E402
 from engines.nets.samples import save_checkpoint  # noqa: E402
 from engines.training.loop import Loop, LoopOptions  # noqa: E402
 
