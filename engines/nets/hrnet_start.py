@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,10 @@ from engines.nets.hrnet_layout import HrnetLayout, layout_of_tensors, layout_w, 
 from engines.nets.unfold import balance, fill, layers, read_convolutions
 
 FINAL = "final_layer."
+STEM = ("conv1", "bn1", "conv2", "bn2", "layer1")
+CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+"""How the names begin that only an HRNet for classification has, in its reference code."""
+FrozenPart = Literal["stem", "backbone"]
 FEWEST = 20
 """Convolutions: no HRNet has fewer."""
 TRACED_SIDE = 64
@@ -24,15 +30,17 @@ TRACED_SIDE = 64
 def begin(layout: HrnetLayout | None, joints: int, start: Path | None, seed: int) -> HRNet:
     """An HRNet of `joints` to train: of `layout`, else that of `start`, else slim; its weights those of `start` or new.
 
-    `start` is a checkpoint, or an ONNX that this program exported (of a slim, a W32 or another of their plan, unless
-    `layout` says which). Where it has other joints the last layer is new. Raises OSError where it cannot be read,
-    EngineError where it is no HRNet or not of this layout.
+    `start` is a checkpoint, also one for classification (ImageNet), or an ONNX that this program exported (of a slim, a
+    W32 or another of their plan, unless `layout` says which). Where it has no last layer, or one of other joints, that
+    is new. Raises OSError where it cannot be read, EngineError where it is no HRNet or not of this layout.
     """
     tensors: dict[str, Tensor] = {}
     if start is not None:
         own = unfold_hrnet(start, layout) if start.suffix == ".onnx" else None
         tensors = reference_names(own.state_dict() if own is not None else read_tensors(start))
-        found = own.layout if own is not None else layout_of_tensors(tensors)
+        if f"{FINAL}weight" not in tensors or any(name.startswith(CLASSIFIER[0]) for name in tensors):
+            tensors = _backbone(tensors)
+        found = own.layout if own is not None else _layout_of_start(tensors, joints)
         if found.joints != joints:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(FINAL)}
         layout = layout or found
@@ -48,6 +56,20 @@ def begin(layout: HrnetLayout | None, joints: int, start: Path | None, seed: int
     return network
 
 
+def _backbone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of an HRNet that tells pictures apart (ImageNet), or of a backbone alone, that one for poses has too."""
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(CLASSIFIER)}
+    last = max((name.split(".")[0] for name in rest if name.startswith("stage")), default="")
+    modules = {name.split(".")[1] for name in rest if name.startswith(f"{last}.")}
+    coarser = f"{last}.{max(modules, key=int, default='')}.fuse_layers."  # of which a network for poses has the finest
+    return {n: t for n, t in rest.items() if not n.startswith(coarser) or n.startswith(f"{coarser}0.")}
+
+
+def _layout_of_start(tensors: Mapping[str, Tensor], joints: int) -> HrnetLayout:
+    """The layout of a checkpoint; where it has no last layer, of one for so many joints."""
+    return layout_of_tensors({f"{FINAL}weight": torch.zeros(joints, 1, 1, 1), **tensors})
+
+
 def unfold_hrnet(path: Path, layout: HrnetLayout | None = None) -> HRNet:
     """The HRNet of an ONNX file that this program exported, in eval mode; see `engines.nets.unfold`.
 
@@ -56,27 +78,33 @@ def unfold_hrnet(path: Path, layout: HrnetLayout | None = None) -> HRNet:
     """
     folded = read_convolutions(path)
     shapes = [one.shape for one in folded]
-    joints, stem = (shapes[-1][0], shapes[0][0]) if shapes else (0, 0)
-    widths = {shape[0] for shape in shapes}
-    plans = (
-        [layout]
-        if layout is not None
-        else [slim_layout(joints, width=stem // 2), *(layout_w(w, joints) for w in widths)]
-    )
-    for plan in plans if len(shapes) >= FEWEST else []:
-        network = HRNet(replace(plan, joints=joints, size=None)).eval()
-        own = list(layers(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE)).values())
-        if [layer.shape for layer in own] == shapes:
-            fill(own, folded)
-            balance(own)
-            return network
+    if len(shapes) >= FEWEST:
+        joints, width = shapes[-1][:2]
+        plans = [layout] if layout is not None else [slim_layout(joints, width=width), layout_w(width, joints)]
+        for plan in plans:
+            own = replace(plan, joints=joints, size=None)
+            with torch.device("meta"):  # takes no memory, whatever width a file of another network suggests
+                planned = layers(HRNet(own).eval(), torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
+            if [layer.shape for layer in planned.values()] == shapes:
+                network = HRNet(own).eval()
+                made = list(layers(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE)).values())
+                fill(made, folded)
+                balance(made)
+                return network
     raise EngineError(f"{path}: its {len(folded)} convolutions are no HRNet's; name an ONNX that was exported here")
 
 
-def freeze_backbone(network: HRNet) -> list[nn.Module]:
-    """Keep all before the last stage as it is; the frozen modules, which stay in eval mode while it learns."""
+def freeze(network: HRNet, part: FrozenPart) -> list[nn.Module]:
+    """Keep the `stem`, which is all of one resolution, or the `backbone`, which is all before the last stage.
+
+    Gives the frozen modules, which stay in eval mode while the others learn.
+    """
     last = f"stage{len(network.layout.stages) + 1}"
-    frozen = [module for name, module in network.named_children() if name not in (last, FINAL[:-1])]
+    frozen = [
+        module
+        for name, module in network.named_children()
+        if (name in STEM if part == "stem" else name not in (last, FINAL[:-1]))
+    ]
     if len(frozen) == len(list(network.children())):
         raise EngineError("the network has no stage to learn with")
     for module in frozen:

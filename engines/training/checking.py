@@ -13,6 +13,7 @@ from engines.nms import box_iou
 from engines.training.labels import LabelledPicture, Labels
 from engines.training.pictures import Header, picture_header
 
+UNREADABLE: Final = "pictures cannot be read (left out)"
 TWICE_IOU: Final = 0.95
 """Boxes of one picture that overlap more are of one person."""
 FAR: Final = 0.5
@@ -48,8 +49,7 @@ def checked_picture(
     """
     header = picture_header(path)
     if header is None:
-        wrong = "cannot be read (left out)" if path.is_file() else "are missing (left out)"
-        faults.add(f"pictures {wrong}", path.name)
+        faults.add(UNREADABLE if path.is_file() else "pictures are missing (left out)", path.name)
         return None
     size = header.size
     if annotated is not None and size != annotated:

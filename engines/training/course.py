@@ -65,3 +65,8 @@ def going_on(loop: Loop) -> str:
     if loop.is_done:
         return "; it is done already, name another folder to train anew"
     return f"; going on at step {loop.progress.step:,}" if loop.progress.step else ""
+
+
+def warning(parts: Parts) -> str:
+    """What is to be known of a split, in words; nothing where all is well."""
+    return "; those held back are like some learnt from, for want of other scenes: marks are too good" * parts.is_cut

@@ -85,8 +85,10 @@ class DetectorTraining:
 class DetectorLesson:
     """Teaches people's boxes from the pictures `learnt` of a pack, and marks by those `held`; numbers of the pack.
 
-    Pictures are drawn as often as `shares` (n,) of those learnt say, without it all alike.
+    Pictures are drawn as often as `shares` (n,) of those learnt say, without it all alike. Marks of all steps compare.
     """
+
+    compares = True
 
     def __init__(
         self,
@@ -129,7 +131,7 @@ class DetectorLesson:
                 loss, parts["taught"] = loss + options.distil_weight * taught, taught.detach()
         return loss, {name: float(value) for name, value in parts.items()}
 
-    def validate(self, network: nn.Module, step: int) -> dict[str, float]:  # noqa: ARG002  # marks of all steps compare
+    def validate(self, network: nn.Module, step: int) -> dict[str, float]:  # noqa: ARG002  # all steps alike
         """AP at an overlap of 0.5 with the people of the held pictures, and how many of them are found at all."""
         truth = [letterboxed(self._pack, number, self._options.size)[1] for number in self._held]
         ap, recall = mark_boxes(self._detect(network, self._held), truth)

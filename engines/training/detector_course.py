@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.export import Say
 from engines.training.checkpoint import BEST
-from engines.training.course import Trained, going_on, origin_of
+from engines.training.course import Trained, going_on, origin_of, warning
 from engines.training.crew import Crew
 from engines.training.detector import DetectorLesson, DetectorTraining
 from engines.training.labels import LabelledPicture, LabelledSet, Labels, each_once
@@ -30,7 +30,7 @@ class DetectorCourse:
     loop: LoopOptions = field(default_factory=LoopOptions)
     pack: PackOptions = field(default_factory=PackOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
-    held: float = 0.035
+    held: float | None = None
     excluded: tuple[Path, ...] = ()
     device: str = "cpu"
 
@@ -43,7 +43,8 @@ def train_detector(
     As `train_pose` does. Raises ValueError for sets that do not do, OSError where files cannot be read or written,
     EngineError where networks do not fit.
     """
-    pictures, training = each_once(sets), course.training
+    sets, training = _complete(sets, course.teacher, say), course.training
+    pictures = each_once(sets)
     paths = [one.path for _, one in pictures]
     parts = part(paths, course.held, training.seed, course.excluded)
     pack = pack_pictures(sets, course, packs, say) if crew.is_first else None
@@ -60,13 +61,30 @@ def train_detector(
         count = sum(parameter.numel() for parameter in lesson.network.parameters())
         say(
             f"{len(learnt):,} pictures to learn from, {len(held):,} held back to mark by, {int(parts.left.sum()):,} "
-            f"left out; {count / 1e6:.2f} M parameters{going_on(loop)}"
+            f"left out; {count / 1e6:.2f} M parameters{warning(parts)}{going_on(loop)}"
         )
         progress = loop.run(tell)
     finally:
         lesson.close()
     samples = progress.step * training.batch * crew.size
     return Trained(folder / BEST, progress, loop.is_done, samples, len(learnt), len(held), int(parts.left.sum()))
+
+
+def _complete(sets: Sequence[LabelledSet], teacher: TeacherOptions, say: Say) -> Sequence[LabelledSet]:
+    """The sets, without a teacher less those of their pictures in which somebody's label was not to be used.
+
+    A set of which no picture has everybody labelled stays as it is: it wants a teacher.
+    """
+    if teacher.detector is not None:
+        return sets
+    kept = []
+    for one in sets:
+        whole = tuple(picture for picture in one.pictures if picture.has_all)
+        if whole and len(whole) < len(one.pictures):
+            lacking = len(one.pictures) - len(whole)
+            say(f"{one.name}: {lacking:,} pictures left out, as not everybody in them is labelled")
+        kept.append(replace(one, pictures=whole or one.pictures))
+    return kept
 
 
 def _check_people(pack: PicturePack, learnt: NDArray[np.int64], held: NDArray[np.int64]) -> None:

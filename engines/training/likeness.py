@@ -107,21 +107,29 @@ def groups(prints: Fingerprints, bound: int = ALIKE, together: NDArray[np.int64]
     return _components(pairs, count)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which pictures (N,) are `held` out to validate on; `is_cut` where some of them are alike to others that are not,
+    as there was nothing else."""
+
+    held: NDArray[np.bool_]
+    is_cut: bool
+
+
 def split(
     prints: Fingerprints,
     share: float,
     seed: int,
     bound: int = ALIKE,
     together: NDArray[np.int64] | None = None,
-) -> NDArray[np.bool_]:
-    """Which pictures (N,) are held out to validate on: about `share` of them, always the same for a seed.
+) -> Split:
+    """Hold out about `share` of the pictures to validate on, always the same for a seed.
 
     No picture that is held out is alike to one that is not, nor has its number in `together` (N,), by which clips keep
     their frames on one side; below 0 it is of no clip. Groups come in an order drawn by chance, and one that would be
-    too many is passed over. Where clips are so large that this is less than half the share, the smallest group is held
-    too, if it is at most MOST_HELD of all; else each clip is cut in time, as its frames are numbered: the last of them
-    are held. Then pictures on either side of a cut are alike, but there is nothing else to validate on. Raises
-    ValueError unless the share lies between 0 and 1 and somebody is on either side.
+    too many is passed over. Where groups are so large that this is less than half the share, the smallest of the others
+    is held too, if it is at most MOST_HELD of all; else clips and groups are cut: the last of each, by their names, are
+    held. Raises ValueError unless the share lies between 0 and 1 and somebody is on either side.
     """
     if not 0 < share < 1:
         raise ValueError(f"the share to validate on must lie between 0 and 1, got {share}")
@@ -133,16 +141,15 @@ def split(
         if sizes[group] <= left:
             held.append(group)
             left -= int(sizes[group])
-    is_held = np.isin(numbers, held)
-    if together is not None and (together >= 0).any() and 2 * is_held.sum() < wanted:
+    is_held, is_cut = np.isin(numbers, held), False
+    if 2 * is_held.sum() < wanted:
         sizes[held] = len(numbers)  # never the smallest
-        is_small = sizes.min() <= MOST_HELD * len(numbers)
-        is_held |= numbers == sizes.argmin() if is_small else _last_of_clips(prints.paths, together, share)
+        is_cut = bool(sizes.min() > MOST_HELD * len(numbers))
+        pieces = _pieces(numbers, together)
+        is_held |= _last_of_each(prints.paths, pieces, share) if is_cut else numbers == sizes.argmin()
     if not is_held.any() or is_held.all():
-        raise ValueError(
-            f"{len(numbers)} pictures in {len(sizes)} groups of like ones cannot be split; add pictures of other scenes"
-        )
-    return is_held
+        raise ValueError(f"{len(numbers)} pictures are too few to hold some of them back; add pictures")
+    return Split(is_held, is_cut)
 
 
 def closest(one: Fingerprints, other: Fingerprints) -> tuple[NDArray[np.int64], tuple[Path, ...]]:
@@ -185,15 +192,22 @@ def _components(pairs: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.in
     return numbers.astype(np.int64)
 
 
-def _last_of_clips(paths: Sequence[Path], together: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Which pictures (N,) are the last `share`, by their names, of their clip, which has more."""
-    is_last = np.zeros(len(together), np.bool_)
-    for clip in np.unique(together[together >= 0]):
-        rows: list[int] = np.flatnonzero(together == clip).tolist()
-        frames = sorted(rows, key=lambda row: (len(paths[row].name), paths[row].name))  # numbers of 6 digits and more
-        count = max(round(share * len(frames)), 1)
-        if count < len(frames):
-            is_last[frames[-count:]] = True
+def _pieces(numbers: NDArray[np.int64], together: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """What is cut (N,): each clip by itself, and what is of none by its group."""
+    if together is None:
+        return numbers
+    return np.where(together >= 0, together, numbers + together.max() + 1)
+
+
+def _last_of_each(paths: Sequence[Path], pieces: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Which pictures (N,) are the last `share`, by their names, of their piece, which has more."""
+    is_last = np.zeros(len(pieces), np.bool_)
+    for piece in np.unique(pieces):
+        rows: list[int] = np.flatnonzero(pieces == piece).tolist()
+        rows.sort(key=lambda row: (len(paths[row].name), paths[row].name))  # numbers of 6 digits and more
+        count = max(round(share * len(rows)), 1)
+        if count < len(rows):
+            is_last[rows[-count:]] = True
     return is_last
 
 

@@ -29,12 +29,14 @@ class Lesson(Protocol):
 
     `loss(network, step)` is the loss of the batch of a step, and figures to be logged; all its chance comes from the
     seed and the step, so that a step that is done again is the same. `validate(network, step)` marks the network;
-    `score` among its marks is the higher the better, and comparable with others of the same `grade(step)`. `sheet`
-    is a picture of what the network gives, or None.
+    `score` among its marks is the higher the better, and comparable with others of the same `grade(step)`, or with all
+    where `compares`. `sheet` is a picture of what the network gives, or None.
     """
 
     @property
     def network(self) -> nn.Module: ...
+    @property
+    def compares(self) -> bool: ...
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]: ...
     def validate(self, network: nn.Module, step: int) -> dict[str, float]: ...
     def grade(self, step: int) -> int: ...
@@ -145,11 +147,14 @@ class Loop:
             while not (self.is_done or self._crew.is_any(self._stop)):
                 begun = time.monotonic()
                 figures = self._step()
-                progress.seconds += time.monotonic() - begun
+                self._take(begun)
                 tell(progress, figures)
                 is_due = time.monotonic() - saved > self._options.checkpoint_s
                 if progress.step % self._options.validate_every == 0 or progress.step == self._options.steps:
-                    tell(progress, self._validate())
+                    begun = time.monotonic()
+                    figures = self._validate()
+                    self._take(begun)
+                    tell(progress, figures)
                     is_due = True
                 if is_due:
                     self._save()
@@ -165,6 +170,9 @@ class Loop:
     def _is_flat(self) -> bool:
         is_last = self.progress.grade == self._lesson.grade(self._options.steps - 1)
         return is_last and self.progress.worse >= self._options.patience
+
+    def _take(self, begun: float) -> None:
+        self.progress.seconds += time.monotonic() - begun
 
     def _halt(self) -> None:
         self._stop = True
@@ -212,7 +220,8 @@ class Loop:
             sheet = self._lesson.sheet(network, progress.step - 1)
         grade = self._lesson.grade(progress.step - 1)
         if grade != progress.grade:
-            progress.grade, progress.best, progress.worse = grade, -math.inf, 0
+            progress.grade, progress.worse = grade, 0
+            progress.best = progress.best if self._lesson.compares else -math.inf
         progress.marks = marks
         if marks["score"] > progress.best:
             progress.best, progress.best_step, progress.worse = marks["score"], progress.step, 0
@@ -249,7 +258,8 @@ class Loop:
             self._network.load_state_dict(state["network"])
             self._average.load_state_dict(state["average"])
             self._optimizer.load_state_dict(state["optimizer"])
-            self._scaler.load_state_dict(state["scaler"])
+            if state["scaler"]:  # empty where it was begun in a precision that needs none
+                self._scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError) as error:
             where = self._folder / CHECKPOINT
             raise ValueError(f"{where}: is of another network; name another folder, or take it away") from error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.nms import box_iou
 from engines.results import Image
-from engines.training.labels import LabelledSet, Labels, each_once
+from engines.training.labels import LabelledPicture, LabelledSet, Labels, each_once
 from engines.training.teacher import BoxTeacher
 
 SURE = 0.4
@@ -22,6 +22,8 @@ SMALLEST = 48.0
 """Pixels; people less high have no joints to be seen."""
 SAME = 0.45
 """Overlap (IoU) above which a teacher's box is that of a labelled person."""
+AROUND = 0.1
+"""Of the longer side of a box about somebody's joints, how far the body reaches beyond it."""
 STEP = 4
 """Pictures that go through the teacher together."""
 
@@ -67,7 +69,7 @@ def gather(
     for number, (_, picture) in enumerate(pictures):
         people += _labelled_people(number, picture.labels, with_untold)
         if picture.path in found:
-            people += _others(number, picture.labels, found[picture.path], joints, with_untold)
+            people += _others(number, picture, found[picture.path], joints, with_untold)
     return Crowd(tuple(one.path for _, one in pictures), tuple(index for index, _ in pictures), tuple(people))
 
 
@@ -96,10 +98,23 @@ def _find(teacher: BoxTeacher, paths: Iterable[Path]) -> Iterator[tuple[Path, ND
 
 
 def _others(
-    number: int, labels: Labels, boxes: NDArray[np.float32], joints: int, with_untold: bool
+    number: int, picture: LabelledPicture, boxes: NDArray[np.float32], joints: int, with_untold: bool
 ) -> Iterator[Person]:
     """The people that the teacher found beside the labelled, and not in a crowd."""
-    known = labels.boxes[labels.visible.any(axis=1) | labels.crowd | with_untold]
-    taken = box_iou(boxes, known).max(axis=1, initial=0) > SAME
+    labels = picture.labels
+    is_known = labels.visible.any(axis=1) | labels.crowd | with_untold
+    outlines = labels.boxes if picture.has_boxes else _around_joints(labels)
+    taken = box_iou(boxes, outlines[is_known]).max(axis=1, initial=0) > SAME
     for box in boxes[~taken]:
         yield Person(number, box, np.zeros((joints, 2), np.float32), np.zeros(joints, np.bool_))
+
+
+def _around_joints(labels: Labels) -> NDArray[np.float32]:
+    """Boxes (P, 4) about people's joints, as wide as a body is about them; their own where nobody labelled two."""
+    points, is_seen = labels.keypoints, labels.visible[..., None]
+    low = np.where(is_seen, points, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(is_seen, points, -np.inf).max(axis=1, initial=-np.inf)
+    margin = AROUND * (high - low).max(axis=1, keepdims=True)
+    around = np.concatenate([low - margin, high + margin], axis=1)
+    is_told = labels.visible.sum(axis=1) >= 2
+    return np.where(is_told[:, None], around, labels.boxes).astype(np.float32)

@@ -22,6 +22,8 @@ _APP1: Final = 0xE1
 """JPEG's marker of a segment that may hold EXIF."""
 _EXIF, _ORIENTATION, _UPRIGHT = b"Exif\0\0", 0x0112, 1
 """How an EXIF segment begins, the tag that says how a picture is turned (EXIF 2.32, 4.6.4), and that it is not."""
+MIRRORED: Final = 2
+"""The highest orientation of pictures whose pixels stand upright."""
 _TAIL: Final = 4096
 """Bytes at the end of a JPEG where its end marker is looked for first."""
 
@@ -100,16 +102,6 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     """(height, width) of a picture as it is stored, its EXIF orientation passed over; None where it cannot be read."""
     header = picture_header(path)
     return None if header is None else header.size
-
-
-def is_turned(path: Path) -> bool:
-    """Whether a JPEG's EXIF orientation says that its pixels do not stand upright; False of other files."""
-    with path.open("rb") as file:
-        try:
-            header = _jpeg_header(file) if file.read(2) == _JPEG else None
-        except struct.error:
-            return False
-    return header is not None and header.orientation > 2
 
 
 def _is_picture(path: Path) -> bool:

@@ -89,8 +89,10 @@ class PoseTraining:
 class PoseLesson:
     """Teaches `network` the people `learnt` (rows of the pack), drawn as often as `shares` (n,) say; marks by `held`.
 
-    The modules `frozen` do not learn.
+    The modules `frozen` do not learn. Marks of one size of crops do not compare with those of another.
     """
+
+    compares = False
 
     def __init__(
         self,

@@ -14,12 +14,12 @@ from torch import nn
 from engines.export import Say, silent
 from engines.nets.hrnet import HRNet
 from engines.nets.hrnet_layout import HrnetLayout
-from engines.nets.hrnet_start import begin, freeze_backbone
+from engines.nets.hrnet_start import FrozenPart, begin, freeze
 from engines.nets.unfold import calibrate
 from engines.results import Skeleton
 from engines.skeletons import skeleton
 from engines.training.checkpoint import BEST
-from engines.training.course import Follow, Trained, going_on, origin_of
+from engines.training.course import Follow, Trained, going_on, origin_of, warning
 from engines.training.crew import Crew
 from engines.training.crowd_file import crowd_file, kept_crowd
 from engines.training.labels import LabelledSet, each_once
@@ -41,7 +41,8 @@ class PoseCourse:
     """What a course in poses takes beside its sets.
 
     `layout` None takes that of the checkpoint `start`, or a slim one; `start` None begins from nothing. `held` is the
-    share of the pictures to mark by; those like any of `excluded` are not used at all. `most` people are learnt from.
+    share of the pictures to mark by, None the usual one; those like any of `excluded` are not used at all. `most`
+    people are learnt from. The part `frozen` of the network does not learn.
     """
 
     training: PoseTraining
@@ -49,9 +50,9 @@ class PoseCourse:
     skeleton: str = "coco17"
     layout: HrnetLayout | None = None
     start: Path | None = None
-    is_backbone_frozen: bool = False
+    frozen: FrozenPart | None = None
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
-    held: float = 0.035
+    held: float | None = None
     excluded: tuple[Path, ...] = ()
     most: int | None = None
     device: str = "cpu"
@@ -91,7 +92,7 @@ def train_pose(
     count = sum(parameter.numel() for parameter in network.parameters())
     say(
         f"{len(learnt):,} people to learn from, {len(held):,} held back to mark by, {int(parts.left.sum()):,} pictures "
-        f"left out; {count / 1e6:.2f} M parameters{going_on(loop)}"
+        f"left out; {count / 1e6:.2f} M parameters{warning(parts)}{going_on(loop)}"
     )
     progress = loop.run(tell)
     samples = training.samples(progress.step) * crew.size
@@ -101,7 +102,7 @@ def train_pose(
 def _origin(paths: Sequence[Path], parts: Parts, course: PoseCourse) -> str:
     """What a checkpoint of this course is told by."""
     start = course.start and course.start.name
-    said = (course.training, course.skeleton, start, course.most, course.is_backbone_frozen)
+    said = (course.training, course.skeleton, start, course.most, course.frozen)
     return origin_of(paths, parts, (*said, course.loop.steps, course.loop.rate))
 
 
@@ -171,7 +172,9 @@ def check_joints(joints: Skeleton, known: NDArray[np.bool_]) -> None:
 
 def start_network(course: PoseCourse, joints: int) -> tuple[HRNet, list[nn.Module]]:
     """The network as it begins, and its modules that stay as they are."""
+    if course.frozen is not None and course.start is None:
+        raise ValueError(f"a {course.frozen} that has learned nothing is no use frozen; name a network with --from")
     network = begin(course.layout, joints, course.start, course.training.seed)
     for stage in course.training.stages:
         replace(network.layout, size=stage.size)  # raises where its coarsest branch would not be whole
-    return network, freeze_backbone(network) if course.is_backbone_frozen else []
+    return network, freeze(network, course.frozen) if course.frozen is not None else []

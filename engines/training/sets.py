@@ -10,14 +10,14 @@ from pathlib import Path
 
 from engines.results import Skeleton
 from engines.skeletons import COCO17, MPII16
-from engines.training.checking import Faults
+from engines.training.checking import UNREADABLE, Faults
 from engines.training.clips import SUFFIXES as CLIPS
 from engines.training.clips import clip_pictures, list_clips
 from engines.training.coco_labels import read_coco_labels
 from engines.training.labels import LabelledPicture, LabelledSet, Labels, in_joints
 from engines.training.likeness import digest, ending
 from engines.training.mpii_labels import read_mpii_labels
-from engines.training.pictures import Folders, is_turned, list_pictures
+from engines.training.pictures import MIRRORED, Folders, list_pictures, picture_header
 
 _TURNED = (
     "pictures are turned by their EXIF orientation, which is passed over (turn their pixels with exiftran -ai or "
@@ -95,12 +95,17 @@ def _unlabelled(
     paths: Sequence[Path], clips: Sequence[Path], options: SetOptions
 ) -> tuple[tuple[LabelledPicture, ...], tuple[str, ...]]:
     """Pictures and the frames of clips, with nobody labelled, and what was found wrong."""
-    faults, nobody = Faults(), Labels.none(len(options.skeleton.names))
+    faults, nobody, kept = Faults(), Labels.none(len(options.skeleton.names)), list[Path]()
     for path in paths:
-        if is_turned(path):
+        header = picture_header(path)
+        if header is None:
+            faults.add(UNREADABLE, path.name)
+            continue
+        kept.append(path)
+        if header.orientation > MIRRORED:
             faults.add(_TURNED, path.name)
-    frames = [frame for clip in clips for frame in clip_pictures(clip, options.work, options.every_s)]
-    return tuple(LabelledPicture(path, nobody, False) for path in [*paths, *frames]), faults.lines()
+    kept += [frame for clip in clips for frame in clip_pictures(clip, options.work, options.every_s)]
+    return tuple(LabelledPicture(path, nobody, False) for path in kept), faults.lines()
 
 
 def _read_annotations(file: Path, options: SetOptions) -> tuple[tuple[LabelledPicture, ...], tuple[str, ...]]:

@@ -11,31 +11,46 @@ from numpy.typing import NDArray
 
 from engines.training.clips import clip_folder
 from engines.training.labels import LabelledSet
-from engines.training.likeness import ALIKE, closest, fingerprints, split
+from engines.training.likeness import ALIKE, MOST_HELD, closest, fingerprints, split
+
+HELD, FEWEST_HELD = 0.035, 40
+"""Of the pictures, how many are held back where nobody says, and how many at least, up to MOST_HELD."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """Which pictures (N,) are `held` back to mark by, and which are `left` out, for they are like some to be kept out.
 
-    The others are learnt from: none of them is like one of these.
+    The others are learnt from: none of them is like one of these, unless `is_cut`, as there was nothing else to hold.
     """
 
     held: NDArray[np.bool_]
     left: NDArray[np.bool_]
+    is_cut: bool = False
 
 
-def part(paths: Sequence[Path], share: float, seed: int, excluded: Sequence[Path] = ()) -> Parts:
-    """Part the pictures at `paths`: about `share` of them are held, those like any of `excluded` left out.
+def part(paths: Sequence[Path], share: float | None, seed: int, excluded: Sequence[Path] = ()) -> Parts:
+    """Part the pictures at `paths`: about `share` of them are held, or the usual one, what is like `excluded` is left.
 
     Pictures are alike by their look, mirrored or not, and frames of one clip stay on one side, where there is anything
     else (engines/training/likeness.py says how else). Raises what `split` does.
     """
+    share = usual_share(len(paths)) if share is None else share
     prints = fingerprints(paths)
     left = np.zeros(len(paths), np.bool_)
     if excluded:
         left = closest(prints, fingerprints(excluded))[0] <= ALIKE
-    return Parts(split(prints, share, seed, together=clip_numbers(paths)) & ~left, left)
+        if left.all():
+            raise ValueError(
+                f"all {len(left)} pictures are like some to be kept out (--exclude, --evaluate); add others"
+            )
+    found = split(prints, share, seed, together=clip_numbers(paths))
+    return Parts(found.held & ~left, left, found.is_cut)
+
+
+def usual_share(count: int) -> float:
+    """Of so many pictures, the share to hold back: of few more, as some tens of marks tell little enough."""
+    return max(HELD, min(MOST_HELD, FEWEST_HELD / max(count, 1)))
 
 
 def clip_numbers(paths: Sequence[Path]) -> NDArray[np.int64]:

@@ -10,6 +10,15 @@ from pathlib import Path
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+def trained_on(device: str, processes: int) -> str:
+    """The machine and what of it several `processes` on a torch `device` used, in words."""
+    if device == "cpu":
+        return machine_words()
+    import torch
+
+    return f"{processes} x {torch.cuda.get_device_name(device)}, {machine_words()}"
+
+
 def machine_words(cpuinfo: Path = _CPUINFO) -> str:
     """The CPU's model and the cores that this process may use, such as "Intel Xeon Gold 6338, 2 cores"."""
     try:

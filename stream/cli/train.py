@@ -11,7 +11,7 @@ from stream.cli.train_course import open_course
 
 _EPILOG = """\
 examples:
-  run.py train pose mine.json --from hrnet_w32.pth --freeze-backbone --to ballet/
+  run.py train pose mine.json --from hrnet_w32.pth --freeze-backbone --evaluate test.json --to ballet/
   run.py train pose 'labels.json*2' shots/ clip.mp4 --teacher hrnet-w32 --teacher-detector yolox-s --to mine/
   run.py train detector shots/ empty_rooms/ --teacher-detector yolox-s --from yolox_nano.pth --to seen/
   torchrun --nproc-per-node 2 run.py train pose … (several processes, on cores or GPUs)
@@ -59,15 +59,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", type=Path, dest="start", metavar="CHECKPOINT", help="begin with its weights")
     parser.add_argument("--name", metavar="NAME", help="of the model (the folder's)")
     parser.add_argument("--rights", metavar="WORDS", default="unknown", help="the licence, for the card (unknown)")
-    parser.add_argument(
-        "--evaluate", type=Path, metavar="FILE", help="COCO annotations to score the result on (extra eval)"
-    )
+    parser.add_argument("--evaluate", type=Path, metavar="FILE",
+                        help="COCO annotations to score the result on, never learnt (extra eval)")  # fmt: skip
     parser.add_argument("--compact", action="store_true", help="store the weights in fp16, half the size")
     parser.add_argument("--rate", type=float, metavar="R", help="highest learning rate")
-    parser.add_argument("--hold", type=float, metavar="SHARE", default=0.035,
-                        help="share of the pictures held back to mark by (0.035)")  # fmt: skip
+    parser.add_argument("--hold", type=float, metavar="SHARE",
+                        help="share of the pictures held back to mark by (0.035, of few more)")  # fmt: skip
     parser.add_argument("--validate-every", type=int, metavar="STEPS", help="steps between validations")
-    parser.add_argument("--patience", type=int, metavar="N", help="validations without gain to end after (10)")
+    parser.add_argument("--patience", type=int, metavar="N",
+                        help="validations without gain to end after (half of the last stage's, 3 to 10)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (0)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
                         help="of the arithmetic (auto: bf16 where the CPU or GPU has it)")  # fmt: skip

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from engines.backends.base import EngineError
 from engines.cards import Accuracy, Task, TrainingNote
-from engines.coco import check_library, read_truth
+from engines.coco import CocoTruth, check_library, read_truth
 from engines.export import Say
 from engines.skeletons import skeleton
 from stream.cli.train_progress import Follower
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 VALIDATE_EVERY, WARM_UP = 500, 300
 """Steps, of long trainings; of short ones a tenth."""
+LEAST_PATIENCE, PATIENCE = 3, 10
+"""Validations without gain: half of those of the last stage, within these bounds."""
+MARKS: dict[Task, str] = {"pose": "mean OKS of those held back", "detect": "AP at 0.5 of those held back"}
+"""What the best step was chosen by."""
 FLAGS: dict[Task, str] = {"pose": "--pose", "detect": "--detector"}
 """By which a run is told of a model."""
 KEPT_PARTS = 2
@@ -85,19 +89,36 @@ def _check_files(args: argparse.Namespace) -> None:
         if path is not None and not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
     if args.evaluate is not None:
+        if getattr(args, "skeleton", "coco17") != "coco17":
+            raise ValueError("--evaluate scores COCO's key points; leave it out, or learn --skeleton coco17")
         check_library()
-        read_truth(args.evaluate)
+        truth_of(args)
 
 
-def loop_of(args: argparse.Namespace, steps: int, rate: float) -> LoopOptions:
-    """How long and how fast is learnt, by the flags."""
+def truth_of(args: argparse.Namespace) -> CocoTruth:
+    """What --evaluate names; its pictures lie beside it, or in one of the folders of --images."""
+    folders: list[Path | None] = [None, *(args.images or [])]
+    for folder in folders[:-1]:
+        try:
+            return read_truth(args.evaluate, folder)
+        except FileNotFoundError:
+            continue
+    return read_truth(args.evaluate, folders[-1])
+
+
+def loop_of(args: argparse.Namespace, steps: int, last: int, rate: float) -> LoopOptions:
+    """How long and how fast is learnt, by the flags; `last` of the steps are of the last stage, which may end early."""
     from engines.training.loop import LoopOptions
 
-    given = {"validate_every": args.validate_every, "patience": args.patience, "rate": args.rate}
-    named = {name: value for name, value in given.items() if value is not None}
-    usual = {"rate": rate, "validate_every": min(VALIDATE_EVERY, max(1, steps // 10))}
-    warm_up = min(WARM_UP, steps // 10)
-    return LoopOptions(**{**usual, **named}, steps=steps, warm_up=warm_up, precision=args.precision)
+    every = args.validate_every or min(VALIDATE_EVERY, max(1, steps // 10))
+    return LoopOptions(
+        steps=steps,
+        rate=rate if args.rate is None else args.rate,
+        warm_up=min(WARM_UP, steps // 10),
+        precision=args.precision,
+        validate_every=every,
+        patience=args.patience or min(PATIENCE, max(LEAST_PATIENCE, last // every // 2)),
+    )
 
 
 def teachers_of(args: argparse.Namespace, pose: str | None) -> TeacherOptions:
@@ -107,11 +128,13 @@ def teachers_of(args: argparse.Namespace, pose: str | None) -> TeacherOptions:
     return TeacherOptions(detector=args.teacher_detector, pose=pose)
 
 
-def excluded_pictures(folders: list[Path]) -> tuple[Path, ...]:
-    """The pictures that none trained on may be like, those of folders in the folders too."""
+def excluded_pictures(args: argparse.Namespace) -> tuple[Path, ...]:
+    """The pictures that none trained on may be like: those of --exclude, also in folders there, and of --evaluate."""
     from engines.training.pictures import list_pictures_below
 
-    return tuple(path for folder in folders for path in list_pictures_below(folder))
+    scored = () if args.evaluate is None else (picture.path for picture in truth_of(args).pictures)
+    named = (path for folder in args.exclude for path in list_pictures_below(folder))
+    return tuple(sorted({path.resolve() for path in (*named, *scored)}))
 
 
 def finish(
@@ -120,7 +143,8 @@ def finish(
     trained: Trained,
     task: Task,
     size: tuple[int, int],
-    measure: Callable[[Path, Path], Accuracy],
+    measure: Callable[[CocoTruth, Path], Accuracy],
+    processes: int,
 ) -> None:
     """Write the trained network as ONNX with its card, and score it; or tell how to go on where it was stopped."""
     from engines.training.result import with_accuracy, write_result
@@ -128,32 +152,38 @@ def finish(
     if not trained.is_done:
         say(f"stopped at step {trained.progress.step:,}; the same command goes on from {args.to}/")
         return
-    name, note = args.name or args.to.resolve().name, _note(args, trained)
+    name, note = args.name or args.to.resolve().name, _note(args, trained, task, processes)
     result = write_result(trained.weights, task, name, args.to, size, note, say, is_compact=args.compact)
     if args.evaluate is not None:
-        result = with_accuracy(result, measure(args.evaluate, result.model))
+        result = with_accuracy(result, measure(truth_of(args), result.model))
         say(f"{args.evaluate.name}: {result.card.accuracy}")
     say(f"{result.model}: best at step {trained.progress.best_step:,}")
     say(f"run.py --source clip.mp4 --output out.mp4 {FLAGS[task]} {result.model}")
 
 
-def _note(args: argparse.Namespace, trained: Trained) -> TrainingNote:
-    from engines.training.training_card import machine_words
+def _note(args: argparse.Namespace, trained: Trained, task: Task, processes: int) -> TrainingNote:
+    from engines.training.course import device_of
+    from engines.training.training_card import trained_on
 
     progress, teachers = trained.progress, (args.teacher_detector, getattr(args, "teacher", None))
     return TrainingNote(
-        command=" ".join(["run.py", *map(_short, sys.argv[1:])]),
+        command=" ".join([_starter(processes), *map(_short, sys.argv[1:])]),
         data=tuple(map(_short, args.data)),
         rights=args.rights,
         teachers=tuple(Path(named).name for named in teachers if named is not None),
         seed=args.seed,
         samples=trained.samples,
         hours=round(progress.seconds / 3600, 2),
-        machine=machine_words(),
+        machine=trained_on(device_of(args.device), processes),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        notes=f"{trained.learnt} learnt from, {trained.held} marked by, {trained.left_out} pictures left out; best, "
-        f"{progress.best:.3f}, at step {progress.best_step} of {progress.step}",
+        notes=f"{trained.learnt} learnt from, {trained.held} marked by, {trained.left_out} pictures left out; best "
+        f"{MARKS[task]}, {progress.best:.3f}, at step {progress.best_step} of {progress.step}",
     )
+
+
+def _starter(processes: int) -> str:
+    """What begins the command of so many processes."""
+    return "run.py" if processes == 1 else f"torchrun --nproc-per-node {processes} run.py"
 
 
 def _short(word: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.cards import Accuracy
-from engines.coco import read_truth
+from engines.coco import CocoTruth
 from stream.cli.train_course import Course, excluded_pictures, finish, loop_of, teachers_of
 from stream.config import ModelOptions
 from stream.scoring import score_detector
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, course: Course) -> None:
     with follower.watching(args.to, options.training.steps, course.done):
         trained = train_detector(course.sets, options, args.to, packs, course.crew, follower.say, follower.tell)
     if course.crew.is_first:
-        finish(args, follower.say, trained, "detect", options.training.size, _accuracy)
+        finish(args, follower.say, trained, "detect", options.training.size, _accuracy, course.crew.size)
 
 
 def _options(args: argparse.Namespace) -> DetectorCourse:
@@ -77,17 +77,16 @@ def _options(args: argparse.Namespace) -> DetectorCourse:
     return DetectorCourse(
         training=training,
         pack=PackOptions(side=max(PackOptions().side, args.size, *args.sizes)),
-        loop=loop_of(args, args.steps, NEW_RATE if args.start is None else RATE),
+        loop=loop_of(args, args.steps, training.plain_steps, NEW_RATE if args.start is None else RATE),
         teacher=teachers_of(args, None),
         held=args.hold,
-        excluded=excluded_pictures(args.exclude),
+        excluded=excluded_pictures(args),
         device=device_of(args.device),
     )
 
 
-def _accuracy(file: Path, model: Path) -> Accuracy:
+def _accuracy(truth: CocoTruth, model: Path) -> Accuracy:
     """AP of people's boxes."""
-    truth = read_truth(file)
     scores = score_detector(truth, ModelOptions(detector=str(model), precision="fp32"))
     ap = None if scores.ap is None else round(scores.ap, 4)
-    return Accuracy(f"{file.name}, {len(truth.pictures)} pictures", published=False, person_ap=ap)
+    return Accuracy(f"{truth.file.name}, {len(truth.pictures)} pictures", published=False, person_ap=ap)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.cards import Accuracy, load_yaml
-from engines.coco import read_truth
+from engines.coco import CocoTruth
 from engines.nets.hrnet_layout import SLIM_WIDTH, HrnetLayout, layout_of_experiment, slim_layout
 from stream.cli.train_course import Course, excluded_pictures, finish, loop_of, teachers_of
 from stream.config import ModelOptions
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from engines.training.pose_course import PoseCourse
 
 STAGES = ("128x96:4000:32", "256x192:8000:32")
+FURTHER_STAGES = ("256x192:2000:16",)
+"""Sizes, steps and batches of a network that begins with nothing, and of one that is trained already."""
 RATE, FROZEN_RATE = 2e-3, 1e-3
 """Highest learning rate of a whole network, and of its last layers alone."""
 
@@ -33,10 +35,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         "a slim one")  # fmt: skip
     parser.add_argument("--width", type=int, default=SLIM_WIDTH, metavar="N",
                         help=f"channels of a slim one ({SLIM_WIDTH})")  # fmt: skip
-    parser.add_argument("--freeze-backbone", action="store_true",
+    frozen = parser.add_mutually_exclusive_group()
+    frozen.add_argument("--freeze-backbone", dest="frozen", action="store_const", const="backbone",
                         help="only the last stage and the last layer learn: for a few hundred pictures")  # fmt: skip
-    parser.add_argument("--stages", nargs="+", default=STAGES, metavar="HxW:STEPS:BATCH",
-                        help=f"sizes of the crops, one after the other ({' '.join(STAGES)})")  # fmt: skip
+    frozen.add_argument("--freeze-stem", dest="frozen", action="store_const", const="stem",
+                        help="all learn but the first layers, a quarter quicker")  # fmt: skip
+    parser.add_argument("--stages", nargs="+", metavar="HxW:STEPS:BATCH",
+                        help=f"sizes of the crops, one after the other ({' '.join(STAGES)}; with --from "
+                        f"{' '.join(FURTHER_STAGES)})")  # fmt: skip
     parser.add_argument("--augment", choices=("usual", "light", "none"), default="light",
                         help="how crops are varied; usual, as the reference's, is for 100 epochs (light)")  # fmt: skip
     parser.add_argument("--most", type=int, metavar="N", help="learn from N people, drawn by chance")
@@ -53,7 +59,7 @@ def run(args: argparse.Namespace, course: Course) -> None:
             course.sets, options, args.to, packs, course.crew, follower.say, follower.follow, follower.tell
         )
     if course.crew.is_first:
-        finish(args, follower.say, trained, "pose", options.training.stages[-1].size, _accuracy)
+        finish(args, follower.say, trained, "pose", options.training.stages[-1].size, _accuracy, course.crew.size)
 
 
 def _options(args: argparse.Namespace) -> PoseCourse:
@@ -62,17 +68,19 @@ def _options(args: argparse.Namespace) -> PoseCourse:
     from engines.training.pose_course import PoseCourse
 
     placement, looks = AUGMENTATIONS[args.augment]
-    training = PoseTraining(stages_of(args.stages), seed=args.seed, placement=placement, looks=looks)
+    stages = args.stages or (STAGES if args.start is None else FURTHER_STAGES)
+    training = PoseTraining(stages_of(stages), seed=args.seed, placement=placement, looks=looks)
+    rate = FROZEN_RATE if args.frozen == "backbone" else RATE
     return PoseCourse(
         training=training,
-        loop=loop_of(args, training.steps, FROZEN_RATE if args.freeze_backbone else RATE),
+        loop=loop_of(args, training.steps, training.stages[-1].steps, rate),
         skeleton=args.skeleton,
         layout=_layout(args),
         start=args.start,
-        is_backbone_frozen=args.freeze_backbone,
+        frozen=args.frozen,
         teacher=teachers_of(args, args.teacher),
         held=args.hold,
-        excluded=excluded_pictures(args.exclude),
+        excluded=excluded_pictures(args),
         most=args.most,
         device=device_of(args.device),
     )
@@ -91,11 +99,11 @@ def _layout(args: argparse.Namespace) -> HrnetLayout | None:
     return None if args.start is not None else slim_layout(joints, width=args.width)
 
 
-def _accuracy(file: Path, model: Path) -> Accuracy:
+def _accuracy(truth: CocoTruth, model: Path) -> Accuracy:
     """AP of key points in true boxes, as a run estimates them."""
-    truth = read_truth(file)
     scores = score_pose(truth, ModelOptions(pose=str(model), precision="fp32"))
-    return Accuracy(f"{file.name}, {len(truth.pictures)} pictures", published=False, gt_box_ap=_rounded(scores.ap))
+    on = f"{truth.file.name}, {len(truth.pictures)} pictures"
+    return Accuracy(on, published=False, gt_box_ap=_rounded(scores.ap))
 
 
 def _rounded(figure: float | None) -> float | None:

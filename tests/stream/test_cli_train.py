@@ -24,10 +24,14 @@ PICTURES, SIDE = 8, 120
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
+    return annotated(tmp_path, "mine", seed=0)
+
+
+def annotated(folder: Path, name: str, seed: int) -> Path:
     """A COCO file of pictures of one person each, dots on noise, none like another."""
-    folder = tmp_path / "images"
+    file, folder = folder / f"{name}.json", folder / ("images" if seed == 0 else f"{name}-images")
     folder.mkdir()
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     images, people = [], []
     for number in range(PICTURES):
         coarse = rng.integers(0, 255, (9, 9, 3), np.uint8)  # looks of their own, for the hashes
@@ -35,8 +39,8 @@ def labels(tmp_path: Path) -> Path:
         points = rng.uniform(30, 90, (len(COCO17.names), 2))
         for x, y in points:
             cv2.circle(picture, (round(x), round(y)), 3, (255, 255, 255), -1)
-        cv2.imwrite(str(folder / f"{number}.png"), picture)
-        images.append({"id": number, "file_name": f"{number}.png", "width": SIDE, "height": SIDE})
+        cv2.imwrite(str(folder / f"{name}{number}.png"), picture)
+        images.append({"id": number, "file_name": f"{name}{number}.png", "width": SIDE, "height": SIDE})
         people.append(
             {
                 "id": number + 1,
@@ -48,7 +52,6 @@ def labels(tmp_path: Path) -> Path:
                 "keypoints": [value for x, y in points for value in (x, y, 2)],
             }
         )
-    file = tmp_path / "mine.json"
     file.write_text(
         json.dumps({"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}), "utf-8"
     )
@@ -65,8 +68,9 @@ def train_pose(labels: Path, folder: Path, *more: str) -> int:
 def test_a_pose_network_comes_out_with_its_card_log_and_sheets(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "mine"
-    assert train_pose(labels, folder, "--rights", "our own pictures", "--compact", "--evaluate", str(labels)) == 0
+    folder, test = tmp_path / "mine", annotated(tmp_path, "test", seed=1)
+    words = ["--evaluate", str(test), "--images", str(tmp_path / "images"), "--images", str(tmp_path / "test-images")]
+    assert train_pose(labels, folder, "--rights", "our own pictures", "--compact", *words) == 0
     told = capsys.readouterr().out
     assert "8 pictures (8 with everybody labelled), 8 people (8 with joints), 136 labelled joints" in told
     assert "6 people to learn from, 2 held back to mark by, 0 pictures left out" in told
@@ -74,9 +78,10 @@ def test_a_pose_network_comes_out_with_its_card_log_and_sheets(
     assert (card.task, card.family, card.input.size, card.skeleton) == ("pose", "heatmap", (64, 64), "coco17")
     assert card.license == "our own pictures"
     assert card.accuracy is not None
-    assert card.accuracy.on == "mine.json, 8 pictures"
+    assert card.accuracy.on == "test.json, 8 pictures"
     assert card.training is not None
     assert (card.training.samples, card.training.seed) == (12, 0)
+    assert "best mean OKS of those held back, 0." in str(card.training.notes)
     assert str(tmp_path) not in (folder / "mine.yaml").read_text("utf-8")
     assert [row["step"] for row in read_log(folder / "validation" / "log.csv")] == [3, 6]
     assert cv2.imread(str(folder / "validation-0000006.jpg")).shape == (64, 2 * 64, 3)
@@ -103,6 +108,19 @@ def test_a_detector_comes_out_with_its_card(labels: Path, tmp_path: Path) -> Non
     assert [row["step"] for row in read_log(folder / "validation" / "log.csv")] == [2, 4]
 
 
+def test_of_a_detector_s_pictures_those_with_a_broken_label_are_left_out(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = json.loads(labels.read_text("utf-8"))
+    data["annotations"][3]["bbox"] = [20, 20, 0, 40]
+    labels.write_text(json.dumps(data), "utf-8")
+    words = ["--to", str(tmp_path / "seen"), "--width", "0.0625", "--size", "64", "--steps", "1", "--batch", "2"]
+    assert main(["train", "detector", str(labels), *words, "--hold", "0.25", "--precision", "fp32"]) == 0
+    told = capsys.readouterr().out
+    assert "1 pictures left out, as not everybody in them is labelled" in told
+    assert "5 pictures to learn from, 2 held back to mark by" in told
+
+
 def test_check_tells_what_is_in_the_data_and_trains_nothing(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +138,12 @@ def test_check_tells_what_is_in_the_data_and_trains_nothing(
         (["pose", "none.json"], "none.json: is not there"),
         (["pose", "DATA", "--stages", "64x64:3"], "a stage must be"),
         (["pose", "DATA", "--partial", "other.json"], "--partial other.json: is none of DATA"),
+        (
+            ["pose", "DATA", "--freeze-stem"],
+            "a stem that has learned nothing is no use frozen",
+        ),
+        (["pose", "DATA", "--evaluate", "DATA", "--skeleton", "mpii16"], "--evaluate scores COCO's key points"),
+        (["pose", "DATA", "--evaluate", "DATA"], "all 8 pictures are like some to be kept out (--exclude, --evaluate)"),
         (["detector", "DATA", "--size", "100"], "size must be multiples of 32"),
     ],
 )

@@ -14,7 +14,7 @@ from drawn_people import JOINTS, lesson_of, pack_of, stick_people, tiny_layout  
 from engines.backends.base import EngineError  # noqa: E402
 from engines.nets.hrnet import HRNet  # noqa: E402
 from engines.nets.hrnet_layout import HrnetLayout, StageLayout, slim_layout  # noqa: E402
-from engines.nets.hrnet_start import FINAL, begin, freeze_backbone  # noqa: E402
+from engines.nets.hrnet_start import FINAL, begin, freeze  # noqa: E402
 from engines.nets.samples import save_checkpoint  # noqa: E402
 from engines.training.loop import Loop, LoopOptions  # noqa: E402
 
@@ -82,7 +82,7 @@ def test_from_nothing_it_is_slim_and_the_seed_decides_and_nothing_elses_chance_i
 
 def test_what_is_frozen_stays_as_it_is_with_its_statistics(tmp_path: Path) -> None:
     network = begin(DEEP, JOINTS, None, seed=0)
-    frozen = freeze_backbone(network)
+    frozen = freeze(network, "backbone")
     learning = [name for name, child in network.named_children() if child not in frozen]
     assert learning == ["stage3", "final_layer"]
     before = weights(network)
@@ -92,6 +92,16 @@ def test_what_is_frozen_stays_as_it_is_with_its_statistics(tmp_path: Path) -> No
     assert {name.split(".")[0] for name in changed} == {"stage3", "final_layer"}
     means = [name for name in before if name.endswith("running_mean")]
     assert [name for name in means if name in changed] == [name for name in means if name.startswith("stage3.")]
+
+
+def test_a_frozen_stem_is_all_of_one_resolution() -> None:
+    network = begin(DEEP, JOINTS, None, seed=0)
+    frozen = freeze(network, "stem")
+    learning = [name for name, child in network.named_children() if child not in frozen]
+    assert learning == ["relu", "transition1", "stage2", "transition2", "stage3", "final_layer"]
+    assert {name.split(".")[0] for name, weight in network.named_parameters() if not weight.requires_grad} == {
+        "conv1", "bn1", "conv2", "bn2", "layer1",
+    }  # fmt: skip
 
 
 def test_without_freezing_the_statistics_of_all_move(tmp_path: Path) -> None:
@@ -148,3 +158,31 @@ def test_an_onnx_of_something_else_is_no_start(tmp_path: Path) -> None:
     onnx.save(to_onnx(small, np.zeros((2, 3, 8, 8), np.float32), "output"), tmp_path / "other.onnx")
     with pytest.raises(EngineError, match=r"other\.onnx: its 1 convolutions are no HRNet's"):
         begin(None, JOINTS, tmp_path / "other.onnx", seed=0)
+
+
+def test_an_onnx_of_other_wide_convolutions_is_refused_without_its_width_being_built(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    shapes = [(4, 4, 1, 1)] * 24 + [(JOINTS, 9999, 1, 1)]
+    held = [numpy_helper.from_array(np.zeros(shape, np.float32), f"w{i}") for i, shape in enumerate(shapes)]
+    held += [numpy_helper.from_array(np.zeros(shape[0], np.float32), f"b{i}") for i, shape in enumerate(shapes)]
+    nodes = [helper.make_node("Conv", [f"x{i}", f"w{i}", f"b{i}"], [f"x{i + 1}"]) for i in range(len(shapes))]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "wide", [], [], held)), tmp_path / "wide.onnx")
+    with pytest.raises(EngineError, match=r"wide\.onnx: its 25 convolutions are no HRNet's"):
+        begin(None, JOINTS, tmp_path / "wide.onnx", seed=0)
+
+
+@pytest.mark.parametrize("of", ["classification", "backbone"])
+def test_a_backbone_trained_for_something_else_is_a_start(tmp_path: Path, of: str) -> None:
+    torch.manual_seed(3)
+    trained = {name: tensor for name, tensor in HRNet(DEEP).state_dict().items() if not name.startswith(FINAL)}
+    others = {"stage3.0.fuse_layers.1.0.0.0.weight": torch.zeros(8, 4, 3, 3)}
+    if of == "classification":
+        others |= {"incre_modules.0.0.conv1.weight": torch.zeros(4, 4, 1, 1), "classifier.weight": torch.zeros(5, 9)}
+        others |= {"final_layer.0.weight": torch.zeros(9, 8, 1, 1), "downsamp_modules.0.0.bias": torch.zeros(8)}
+    torch.save({**trained, **others}, tmp_path / "pretrained.pth")
+    now = weights(begin(None, JOINTS, tmp_path / "pretrained.pth", seed=1))
+    assert differing({**trained, **{name: now[name] for name in now if name not in trained}}, now) == []
+    assert [name for name in now if name not in trained] == [f"{FINAL}weight", f"{FINAL}bias"]
+    assert now[f"{FINAL}weight"].shape == (JOINTS, 4, 1, 1)

@@ -138,11 +138,11 @@ def test_many_that_are_alike_take_no_more_memory() -> None:
 def test_a_split_tears_no_group_apart_and_is_repeatable() -> None:
     hashes = np.random.default_rng(3).integers(0, 2**64, 50, np.uint64, endpoint=False).repeat(4)
     pictures = prints(*hashes.tolist())
-    held = split(pictures, 0.1, seed=1)
+    held = split(pictures, 0.1, seed=1).held
     assert held.sum() == 20
     assert set(held.reshape(50, 4).sum(axis=1).tolist()) == {0, 4}
-    np.testing.assert_array_equal(split(pictures, 0.1, seed=1), held)
-    assert not np.array_equal(split(pictures, 0.1, seed=2), held)
+    np.testing.assert_array_equal(split(pictures, 0.1, seed=1).held, held)
+    assert not np.array_equal(split(pictures, 0.1, seed=2).held, held)
 
 
 def scattered(count: int) -> list[int]:
@@ -152,38 +152,47 @@ def scattered(count: int) -> list[int]:
 
 def test_a_split_tears_no_clip_apart() -> None:
     clips = np.arange(10).repeat(5)
-    held = split(prints(*scattered(50)), 0.2, seed=1, together=clips)
+    held = split(prints(*scattered(50)), 0.2, seed=1, together=clips).held
     assert sorted(held.reshape(10, 5).sum(axis=1).tolist()) == [0] * 8 + [5] * 2
 
 
 def test_a_clip_larger_than_the_share_is_held_where_it_is_a_fifth_of_all() -> None:
     clips = np.array([0] * 4 + [1] * 3 + [2] * 4 + [3] * 4)
-    held = split(prints(*scattered(15)), 0.1, seed=0, together=clips)
+    held = split(prints(*scattered(15)), 0.1, seed=0, together=clips).held
     assert np.flatnonzero(held).tolist() == [4, 5, 6]
 
 
 def test_large_clips_are_cut_in_time() -> None:
-    alone = split(prints(*[0] * 10), 0.2, seed=0, together=np.zeros(10, np.int64))
+    alone = split(prints(*[0] * 10), 0.2, seed=0, together=np.zeros(10, np.int64)).held
     assert np.flatnonzero(alone).tolist() == [8, 9]
-    two = split(prints(*scattered(12)), 0.1, seed=0, together=np.array([0, 1] * 6))
+    two = split(prints(*scattered(12)), 0.1, seed=0, together=np.array([0, 1] * 6)).held
     assert np.flatnonzero(two).tolist() == [10, 11]
-    with pytest.raises(ValueError, match="1 pictures in 1 groups of like ones cannot be split"):
+    with pytest.raises(ValueError, match="1 pictures are too few to hold some of them back"):
         split(prints(0), 0.2, seed=0, together=np.zeros(1, np.int64))
 
 
 def test_a_lone_picture_beside_a_large_clip_is_not_all_to_validate_on() -> None:
-    held = split(prints(*scattered(41)), 0.1, seed=0, together=np.array([0] * 40 + [-1]))
+    held = split(prints(*scattered(41)), 0.1, seed=0, together=np.array([0] * 40 + [-1])).held
     assert np.flatnonzero(held).tolist() == [36, 37, 38, 39, 40]
 
 
 def test_a_group_larger_than_the_share_is_for_training() -> None:
-    held = split(prints(*[0] * 8, 2**30 - 1, 2**60 - 2**30), 0.2, seed=0)
+    held = split(prints(*[0] * 8, 2**30 - 1, 2**60 - 2**30), 0.2, seed=0).held
     assert held.tolist() == [False] * 8 + [True] * 2
+
+
+def test_stills_of_few_scenes_are_split_too() -> None:
+    five = split(prints(*np.repeat(scattered(5), 60).tolist()), 0.035, seed=0)
+    assert sorted(five.held.reshape(5, 60).sum(axis=1).tolist()) == [0, 0, 0, 0, 60]
+    assert not five.is_cut
+    two = split(prints(*np.repeat(scattered(2), 50).tolist()), 0.04, seed=0)
+    assert np.flatnonzero(two.held).tolist() == [48, 49, 98, 99]
+    assert two.is_cut
 
 
 @pytest.mark.parametrize(
     ("share", "hashes", "words"),
-    [(0.0, (1, 2**40 - 1), "between 0 and 1, got 0.0"), (0.5, (1, 1, 1), "3 pictures in 1 groups of like ones")],
+    [(0.0, (1, 2**40 - 1), "between 0 and 1, got 0.0"), (0.5, (1,), "1 pictures are too few")],
 )
 def test_what_cannot_be_split_is_refused(share: float, hashes: tuple[int, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):

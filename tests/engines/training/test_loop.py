@@ -37,6 +37,8 @@ class Sums:
     """A lesson: the sum of two numbers. `score` marks a step, `at` is done before the loss of a step, `grades` are the
     steps at which another grade begins, `gain` (by step) multiplies the loss."""
 
+    compares = False
+
     def __init__(
         self,
         score: Callable[[int], float] = lambda step: 0.0,
@@ -243,6 +245,13 @@ def test_it_ends_early_in_the_last_grade_only(tmp_path: Path) -> None:
     assert (progress.step, progress.best_step, progress.worse, progress.grade) == (9, 7, 2, 1)
     assert progress.best == pytest.approx(0.94)
     assert loop.is_done
+
+
+def test_where_marks_compare_the_best_of_an_earlier_grade_stays(tmp_path: Path) -> None:
+    lesson = Sums(score=lambda step: 0.9 if step == 1 else 0.5, grades=(3,))
+    lesson.compares = True
+    progress = Loop(lesson, options(steps=5, validate_every=1), tmp_path).run(quiet)
+    assert (progress.best, progress.best_step, progress.grade, progress.worse) == (0.9, 2, 1, 2)
 
 
 def test_the_best_averaged_weights_are_kept(tmp_path: Path) -> None:

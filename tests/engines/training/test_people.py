@@ -73,6 +73,18 @@ def test_boxes_that_overlap_enough_are_of_one_person(tmp_path: Path, top: float,
     assert len(gather([a_set(shown)], JOINTS, teacher()).people) == people
 
 
+def test_whom_a_box_does_not_outline_is_known_by_the_joints(tmp_path: Path) -> None:
+    # MPII's square of 300 about the person whom the teacher has at (50, 50, 150, 350): IoU 1/3.
+    square = labels((-50, 50, 250, 350))
+    points = np.array([[[75, 75], [100, 200], [125, 325]]], np.float32)
+    own = Labels(square.boxes, points, square.visible, square.crowd)
+    shown = LabelledPicture(picture(tmp_path, "a.png"), own, has_all=False, has_boxes=False)
+    crowd = gather([a_set(shown)], JOINTS, teacher())
+    assert boxes_of(crowd) == [[-50, 50, 250, 350], [300, 50, 400, 350]]
+    outlined = LabelledPicture(shown.path, own, has_all=False)
+    assert len(gather([a_set(outlined)], JOINTS, teacher()).people) == 3
+
+
 def test_a_picture_of_which_all_is_known_is_not_searched(tmp_path: Path) -> None:
     asked: list[Path] = []
 

@@ -113,7 +113,9 @@ def test_the_network_begins_with_a_checkpoint_and_its_backbone_may_be_frozen(tmp
     network, frozen = start_network(course, 17)
     assert frozen == []
     assert all(torch.equal(tensor, given.state_dict()[name]) for name, tensor in network.state_dict().items())
-    network, frozen = start_network(PoseCourse(TRAINING, start=tmp_path / "start.pth", is_backbone_frozen=True), 17)
+    network, frozen = start_network(PoseCourse(TRAINING, start=tmp_path / "start.pth", frozen="backbone"), 17)
     assert len(frozen) == len(list(network.children())) - 2
     learning = {name.split(".")[0] for name, weight in network.named_parameters() if weight.requires_grad}
     assert learning == {"stage2", "final_layer"}
+    with pytest.raises(ValueError, match="a stem that has learned nothing is no use frozen"):
+        start_network(PoseCourse(TRAINING, frozen="stem"), 17)

@@ -116,6 +116,15 @@ def test_unlabelled_pictures_that_exif_turns_are_told_with_the_remedy(tmp_path: 
     )
 
 
+def test_unlabelled_pictures_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:
+    picture(tmp_path / "mine" / "a.jpg", 1)
+    (tmp_path / "mine" / "b.jpg").write_bytes(b"<html>")
+    (tmp_path / "mine" / "c.jpg").write_bytes(b"")
+    found = read_set(str(tmp_path / "mine"))
+    assert [one.path.name for one in found.pictures] == ["a.jpg"]
+    assert found.faults == ("2 pictures cannot be read (left out), first b.jpg",)
+
+
 def test_options_reach_the_readers(tmp_path: Path) -> None:
     file = coco(tmp_path)
     (tmp_path / "images").rename(tmp_path / "elsewhere")

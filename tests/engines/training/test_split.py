@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.training.labels import LabelledSet
-from engines.training.split import clip_numbers, part, shares_of
+from engines.training.split import clip_numbers, part, shares_of, usual_share
 
 
 def scene(file: Path, seed: int, mirrored: bool = False, quality: int = 95) -> Path:
@@ -50,6 +50,12 @@ def test_what_is_like_a_picture_to_be_kept_out_is_left_out(tmp_path: Path) -> No
     assert np.flatnonzero(parts.held).tolist() == held[2:].tolist()
 
 
+def test_pictures_that_are_all_to_be_kept_out_are_refused(tmp_path: Path) -> None:
+    paths = scenes(tmp_path, 3)
+    with pytest.raises(ValueError, match="all 6 pictures are like some to be kept out"):
+        part(paths, 0.2, 3, paths[::2])
+
+
 def frames(folder: Path, clip: str, count: int, first: int) -> list[Path]:
     """The frames of a clip as they are kept, of scenes that have nothing to do with each other."""
     place = folder / f"{clip}-0123abcd"
@@ -86,3 +92,7 @@ def test_each_is_drawn_by_the_weight_of_its_set() -> None:
     shares = shares_of(sets, np.array([2, 0, 1, 2]))
     assert (shares.tolist(), shares.dtype) == ([3.0, 1.0, 0.25, 3.0], np.float64)
     assert shares_of(sets, np.zeros(0, np.int64)).shape == (0,)
+
+
+def test_of_few_pictures_more_are_held() -> None:
+    assert [usual_share(count) for count in (0, 50, 200, 400, 8000)] == [0.2, 0.2, 0.2, 0.1, 0.035]
