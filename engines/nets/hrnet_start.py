@@ -60,14 +60,14 @@ def _backbone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those of an HRNet that tells pictures apart (ImageNet), or of a backbone alone, that one for poses has too."""
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(CLASSIFIER)}
     last = max((name.split(".")[0] for name in rest if name.startswith("stage")), default="")
-    modules = {name.split(".")[1] for name in rest if name.startswith(f"{last}.")}
-    coarser = f"{last}.{max(modules, key=int, default='')}.fuse_layers."  # of which a network for poses has the finest
+    modules = {int(part) for name in rest if name.startswith(f"{last}.") and (part := name.split(".")[1]).isdigit()}
+    coarser = f"{last}.{max(modules, default=0)}.fuse_layers."  # of which a network for poses has the finest
     return {n: t for n, t in rest.items() if not n.startswith(coarser) or n.startswith(f"{coarser}0.")}
 
 
 def _layout_of_start(tensors: Mapping[str, Tensor], joints: int) -> HrnetLayout:
     """The layout of a checkpoint; where it has no last layer, of one for so many joints."""
-    return layout_of_tensors({f"{FINAL}weight": torch.zeros(joints, 1, 1, 1), **tensors})
+    return layout_of_tensors({**tensors, f"{FINAL}weight": tensors.get(f"{FINAL}weight", torch.zeros(joints, 1, 1, 1))})
 
 
 def unfold_hrnet(path: Path, layout: HrnetLayout | None = None) -> HRNet:

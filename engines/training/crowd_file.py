@@ -15,7 +15,7 @@ from engines.training.labels import LabelledSet
 from engines.training.people import Crowd, Person
 from engines.training.teacher import TeacherOptions
 
-VERSION = 2
+VERSION = 3
 
 
 def crowd_file(

@@ -57,6 +57,10 @@ class Fingerprints:
         check_array("hashes", self.hashes, (len(self.paths),), np.uint64)
         check_array("mirrored", self.mirrored, (len(self.paths),), np.uint64)
 
+    def of(self, rows: NDArray[np.int64]) -> Fingerprints:
+        """Those of some of the pictures."""
+        return Fingerprints(tuple(self.paths[row] for row in rows), self.hashes[rows], self.mirrored[rows])
+
 
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
@@ -100,8 +104,8 @@ def groups(prints: Fingerprints, bound: int = ALIKE, together: NDArray[np.int64]
     count = len(prints.paths)
     pairs = [np.zeros((0, 2), np.int64) if together is None else _firsts(together)]
     for rows in _chunks(count, count):
-        near = np.argwhere(distances(_rows(prints, rows), prints) <= bound)
-        pairs.append(near + np.array((rows.start, 0)))
+        near = np.argwhere(distances(prints.of(rows), prints) <= bound)
+        pairs.append(near + np.array((rows[0], 0)))
         if sum(map(len, pairs)) > count + _MOST_PAIRS:
             pairs = [_firsts(_components(pairs, count))]
     return _components(pairs, count)
@@ -161,20 +165,16 @@ def closest(one: Fingerprints, other: Fingerprints) -> tuple[NDArray[np.int64], 
         raise ValueError("there is no picture to compare with; name a set that has some")
     smallest, places = np.zeros(len(one.paths), np.int64), np.zeros(len(one.paths), np.int64)
     for rows in _chunks(len(one.paths), len(other.paths)):
-        apart = distances(_rows(one, rows), other)
+        apart = distances(one.of(rows), other)
         places[rows] = apart.argmin(axis=1)
         smallest[rows] = apart.min(axis=1)
     return smallest, tuple(other.paths[place] for place in places)
 
 
-def _chunks(count: int, others: int) -> Iterator[slice]:
+def _chunks(count: int, others: int) -> Iterator[NDArray[np.int64]]:
     """So many pictures in pieces, of which each can be compared with so many others at a time."""
     step = max(_MEMORY // (_PAIR_BYTES * max(others, 1)), 1)
-    return (slice(start, start + step) for start in range(0, count, step))
-
-
-def _rows(prints: Fingerprints, rows: slice) -> Fingerprints:
-    return Fingerprints(prints.paths[rows], prints.hashes[rows], prints.mirrored[rows])
+    return (np.arange(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def _firsts(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -103,9 +103,10 @@ def _others(
     """The people that the teacher found beside the labelled, and not in a crowd."""
     labels = picture.labels
     is_known = labels.visible.any(axis=1) | labels.crowd | with_untold
-    outlines = labels.boxes if picture.has_boxes else _around_joints(labels)
-    taken = box_iou(boxes, outlines[is_known]).max(axis=1, initial=0) > SAME
-    for box in boxes[~taken]:
+    shared = box_iou(boxes, labels.boxes[is_known])
+    if not picture.has_boxes:
+        shared = np.maximum(shared, box_iou(boxes, _around_joints(labels)[is_known]))
+    for box in boxes[shared.max(axis=1, initial=0) <= SAME]:
         yield Person(number, box, np.zeros((joints, 2), np.float32), np.zeros(joints, np.bool_))
 
 

@@ -35,7 +35,6 @@ def part(paths: Sequence[Path], share: float | None, seed: int, excluded: Sequen
     Pictures are alike by their look, mirrored or not, and frames of one clip stay on one side, where there is anything
     else (engines/training/likeness.py says how else). Raises what `split` does.
     """
-    share = usual_share(len(paths)) if share is None else share
     prints = fingerprints(paths)
     left = np.zeros(len(paths), np.bool_)
     if excluded:
@@ -44,8 +43,12 @@ def part(paths: Sequence[Path], share: float | None, seed: int, excluded: Sequen
             raise ValueError(
                 f"all {len(left)} pictures are like some to be kept out (--exclude, --evaluate); add others"
             )
-    found = split(prints, share, seed, together=clip_numbers(paths))
-    return Parts(found.held & ~left, left, found.is_cut)
+    rows = np.flatnonzero(~left)
+    share = usual_share(len(rows)) if share is None else share
+    found = split(prints.of(rows), share, seed, together=clip_numbers(paths)[rows])
+    held = np.zeros(len(paths), np.bool_)
+    held[rows] = found.held
+    return Parts(held, left, found.is_cut)
 
 
 def usual_share(count: int) -> float:

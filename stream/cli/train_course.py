@@ -110,14 +110,15 @@ def loop_of(args: argparse.Namespace, steps: int, last: int, rate: float) -> Loo
     """How long and how fast is learnt, by the flags; `last` of the steps are of the last stage, which may end early."""
     from engines.training.loop import LoopOptions
 
-    every = args.validate_every or min(VALIDATE_EVERY, max(1, steps // 10))
+    every = min(VALIDATE_EVERY, max(1, steps // 10)) if args.validate_every is None else args.validate_every
+    patience = min(PATIENCE, max(LEAST_PATIENCE, last // max(1, every) // 2))
     return LoopOptions(
         steps=steps,
         rate=rate if args.rate is None else args.rate,
         warm_up=min(WARM_UP, steps // 10),
         precision=args.precision,
         validate_every=every,
-        patience=args.patience or min(PATIENCE, max(LEAST_PATIENCE, last // every // 2)),
+        patience=patience if args.patience is None else args.patience,
     )
 
 
@@ -130,10 +131,10 @@ def teachers_of(args: argparse.Namespace, pose: str | None) -> TeacherOptions:
 
 def excluded_pictures(args: argparse.Namespace) -> tuple[Path, ...]:
     """The pictures that none trained on may be like: those of --exclude, also in folders there, and of --evaluate."""
-    from engines.training.pictures import list_pictures_below
+    from engines.training.pictures import list_pictures_below, picture_header
 
     scored = () if args.evaluate is None else (picture.path for picture in truth_of(args).pictures)
-    named = (path for folder in args.exclude for path in list_pictures_below(folder))
+    named = (path for folder in args.exclude for path in list_pictures_below(folder) if picture_header(path))
     return tuple(sorted({path.resolve() for path in (*named, *scored)}))
 
 

@@ -81,6 +81,12 @@ def test_whom_a_box_does_not_outline_is_known_by_the_joints(tmp_path: Path) -> N
     shown = LabelledPicture(picture(tmp_path, "a.png"), own, has_all=False, has_boxes=False)
     crowd = gather([a_set(shown)], JOINTS, teacher())
     assert boxes_of(crowd) == [[-50, 50, 250, 350], [300, 50, 400, 350]]
+    # Two shoulders alone make no outline, but the square does: 200 of 300 pixels in height, as wide as she is.
+    close = labels((50, 150, 150, 350))
+    points = np.array([[[60, 200], [140, 210], [0, 0]]], np.float32)
+    near = Labels(close.boxes, points, np.array([[True, True, False]]), close.crowd)
+    shown = LabelledPicture(shown.path, near, has_all=False, has_boxes=False)
+    assert boxes_of(gather([a_set(shown)], JOINTS, teacher())) == [[50, 150, 150, 350], [300, 50, 400, 350]]
     outlined = LabelledPicture(shown.path, own, has_all=False)
     assert len(gather([a_set(outlined)], JOINTS, teacher()).people) == 3
 

@@ -47,7 +47,20 @@ def test_what_is_like_a_picture_to_be_kept_out_is_left_out(tmp_path: Path) -> No
     ]
     parts = part(paths, 0.2, 3, kept_out)
     assert np.flatnonzero(parts.left).tolist() == sorted([*held[:2], *learnt[:2]])
-    assert np.flatnonzero(parts.held).tolist() == held[2:].tolist()
+    assert not (parts.held & parts.left).any()
+    pairs = parts.held.reshape(20, 2)
+    assert (pairs[:, 0] == pairs[:, 1]).all()
+    assert parts.held.sum() == 6, "of the 36 that are not left out"
+
+
+def test_what_is_kept_out_is_not_what_is_held(tmp_path: Path) -> None:
+    # Scenes of ten stills, each too many for the share and too many of all; the smallest, of eight, is kept out.
+    counts = (10, 10, 8, 10)
+    stills = [scene(tmp_path / f"{n}-{i}.jpg", n, quality=60 + 4 * i) for n in range(4) for i in range(counts[n])]
+    parts = part(stills, 0.1, 3, stills[20:21])
+    assert np.flatnonzero(parts.left).tolist() == list(range(20, 28))
+    assert np.flatnonzero(parts.held).tolist() == [9, 19, 37]
+    assert parts.is_cut
 
 
 def test_pictures_that_are_all_to_be_kept_out_are_refused(tmp_path: Path) -> None:
