@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from engines.cards import Accuracy, load_yaml
 from engines.coco import CocoTruth
-from engines.nets.hrnet_layout import SLIM_WIDTH, HrnetLayout, layout_of_experiment, slim_layout
 from stream.cli.train_course import Course, excluded_pictures, finish, loop_of, teachers_of
 from stream.config import ModelOptions
 from stream.scoring import score_pose
 
 if TYPE_CHECKING:
+    from engines.nets.hrnet_layout import HrnetLayout
     from engines.training.pose_course import PoseCourse
 
 STAGES = ("128x96:4000:32", "256x192:8000:32")
@@ -33,8 +33,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, metavar="FILE",
                         help="an HRNet experiment (.yaml) whose MODEL says the layers; else the checkpoint's, or "
                         "a slim one")  # fmt: skip
-    parser.add_argument("--width", type=int, default=SLIM_WIDTH, metavar="N",
-                        help=f"channels of a slim one ({SLIM_WIDTH})")  # fmt: skip
+    parser.add_argument("--width", type=int, default=16, metavar="N",
+                        help="channels of a slim one (16)")  # fmt: skip
     frozen = parser.add_mutually_exclusive_group()
     frozen.add_argument("--freeze-backbone", dest="frozen", action="store_const", const="backbone",
                         help="only the last stage and the last layer learn: for a few hundred pictures")  # fmt: skip
@@ -88,6 +88,7 @@ def _options(args: argparse.Namespace) -> PoseCourse:
 
 def _layout(args: argparse.Namespace) -> HrnetLayout | None:
     """The layers that the flags name; None for those of the checkpoint."""
+    from engines.nets.hrnet_layout import layout_of_experiment, slim_layout
     from engines.skeletons import skeleton
 
     joints = len(skeleton(args.skeleton).names)
