@@ -17,7 +17,8 @@ from engines.nets.hrnet_layout import HrnetLayout, layout_of_tensors, layout_w, 
 from engines.nets.unfold import balance, fill, layers, read_convolutions
 
 FINAL = "final_layer."
-STEM = ("conv1", "bn1", "conv2", "bn2", "layer1")
+STEM_LAYERS = ("conv1", "bn1", "conv2", "bn2", "layer1")
+"""The modules before there are two resolutions."""
 CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 """How the names begin that only an HRNet for classification has, in its reference code."""
 FrozenPart = Literal["stem", "backbone"]
@@ -99,12 +100,9 @@ def freeze(network: HRNet, part: FrozenPart) -> list[nn.Module]:
 
     Gives the frozen modules, which stay in eval mode while the others learn.
     """
-    last = f"stage{len(network.layout.stages) + 1}"
-    frozen = [
-        module
-        for name, module in network.named_children()
-        if (name in STEM if part == "stem" else name not in (last, FINAL[:-1]))
-    ]
+    learning = {f"stage{len(network.layout.stages) + 1}", FINAL[:-1]}
+    names = STEM_LAYERS if part == "stem" else {name for name, _ in network.named_children()} - learning
+    frozen = [module for name, module in network.named_children() if name in names]
     if len(frozen) == len(list(network.children())):
         raise EngineError("the network has no stage to learn with")
     for module in frozen:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,13 +98,17 @@ def _check_files(args: argparse.Namespace) -> None:
 
 def truth_of(args: argparse.Namespace) -> CocoTruth:
     """What --evaluate names; its pictures lie beside it, or in one of the folders of --images."""
-    folders: list[Path | None] = [None, *(args.images or [])]
+    return _read_once(args.evaluate, (None, *(args.images or ())))
+
+
+@cache
+def _read_once(file: Path, folders: tuple[Path | None, ...]) -> CocoTruth:
     for folder in folders[:-1]:
         try:
-            return read_truth(args.evaluate, folder)
+            return read_truth(file, folder)
         except FileNotFoundError:
             continue
-    return read_truth(args.evaluate, folders[-1])
+    return read_truth(file, folders[-1])
 
 
 def loop_of(args: argparse.Namespace, steps: int, last: int, rate: float) -> LoopOptions:

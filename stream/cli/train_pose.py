@@ -33,8 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, metavar="FILE",
                         help="an HRNet experiment (.yaml) whose MODEL says the layers; else the checkpoint's, or "
                         "a slim one")  # fmt: skip
-    parser.add_argument("--width", type=int, default=16, metavar="N",
-                        help="channels of a slim one (16)")  # fmt: skip
+    parser.add_argument("--width", type=int, metavar="N", help="channels of a slim one (16)")
     frozen = parser.add_mutually_exclusive_group()
     frozen.add_argument("--freeze-backbone", dest="frozen", action="store_const", const="backbone",
                         help="only the last stage and the last layer learn: for a few hundred pictures")  # fmt: skip
@@ -97,7 +96,9 @@ def _layout(args: argparse.Namespace) -> HrnetLayout | None:
         if not isinstance(experiment, dict) or not isinstance(experiment.get("MODEL"), dict):
             raise ValueError(f"{args.network}: no HRNet experiment, it has no block MODEL")
         return replace(layout_of_experiment(experiment["MODEL"]), joints=joints, size=None)
-    return None if args.start is not None else slim_layout(joints, width=args.width)
+    if args.start is not None:
+        return None
+    return slim_layout(joints) if args.width is None else slim_layout(joints, width=args.width)
 
 
 def _accuracy(truth: CocoTruth, model: Path) -> Accuracy:

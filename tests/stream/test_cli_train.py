@@ -65,6 +65,18 @@ def train_pose(labels: Path, folder: Path, *more: str) -> int:
     )
 
 
+def train_detector(labels: Path, folder: Path, *more: str) -> int:
+    common = ("--width", "0.0625", "--size", "64", "--batch", "2", "--hold", "0.25", "--precision", "fp32")
+    return main(["train", "detector", str(labels), "--to", str(folder), *common, *more])
+
+
+def break_box(labels: Path) -> None:
+    """Somebody's box has no area."""
+    data = json.loads(labels.read_text("utf-8"))
+    data["annotations"][3]["bbox"] = [20, 20, 0, 40]
+    labels.write_text(json.dumps(data), "utf-8")
+
+
 def test_a_pose_network_comes_out_with_its_card_log_and_sheets(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,8 +111,7 @@ def test_what_was_trained_is_a_start_and_a_finished_training_is_not_done_again(l
 
 def test_a_detector_comes_out_with_its_card(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "seen"
-    words = ["--to", str(folder), "--width", "0.0625", "--size", "64", "--steps", "4", "--batch", "2", "--hold", "0.25"]
-    assert main(["train", "detector", str(labels), *words, "--validate-every", "2", "--precision", "fp32"]) == 0
+    assert train_detector(labels, folder, "--steps", "4", "--validate-every", "2") == 0
     card = read_card(folder / "seen.yaml")
     assert (card.task, card.family, card.input.size) == ("detect", "yolox", (64, 64))
     assert card.training is not None
@@ -111,11 +122,8 @@ def test_a_detector_comes_out_with_its_card(labels: Path, tmp_path: Path) -> Non
 def test_of_a_detector_s_pictures_those_with_a_broken_label_are_left_out(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = json.loads(labels.read_text("utf-8"))
-    data["annotations"][3]["bbox"] = [20, 20, 0, 40]
-    labels.write_text(json.dumps(data), "utf-8")
-    words = ["--to", str(tmp_path / "seen"), "--width", "0.0625", "--size", "64", "--steps", "1", "--batch", "2"]
-    assert main(["train", "detector", str(labels), *words, "--hold", "0.25", "--precision", "fp32"]) == 0
+    break_box(labels)
+    assert train_detector(labels, tmp_path / "seen", "--steps", "1") == 0
     told = capsys.readouterr().out
     assert "1 pictures left out, as not everybody in them is labelled" in told
     assert "5 pictures to learn from, 2 held back to mark by" in told
@@ -124,9 +132,7 @@ def test_of_a_detector_s_pictures_those_with_a_broken_label_are_left_out(
 def test_check_tells_what_is_in_the_data_and_trains_nothing(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = json.loads(labels.read_text("utf-8"))
-    data["annotations"][3]["bbox"] = [0, 0, 0, 0]
-    labels.write_text(json.dumps(data), "utf-8")
+    break_box(labels)
     assert train_pose(labels, tmp_path / "mine", "--check") == 0
     assert "no area" in capsys.readouterr().out
     assert not (tmp_path / "mine").exists()
